@@ -1,0 +1,202 @@
+"""Everything that a plugin can decide. This file is the whole plugin contract.
+
+A plugin implements any of these functions, marked with ``longshore.hookimpl``, with any subset of
+the arguments, by name. Plugins are called in the order of ``plugins.toml``; "the first answer
+wins" means that the first one that does not return None decides. Hooks marked *may be async* can
+be ``async def``; the others run on the event loop and must not block.
+
+A plugin that raises is named in the log and in the decisions, and counts as having no answer,
+except in the four hooks that the start depends on (registry, backend, contract, commands), where
+the start stops.
+"""
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping, Sequence
+
+    import click
+
+    from longshore.core.protocols import Backend, Balancer, Contract, Registry
+    from longshore.core.settings import Settings
+    from longshore.core.types import (
+        Event,
+        Evidence,
+        HardwarePlan,
+        Identity,
+        Image,
+        ImageProfile,
+        Load,
+        Node,
+        NodeProfile,
+        ScaleWish,
+        Version,
+        VersionSpec,
+        Workload,
+    )
+
+PROJECT = "longshore"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec(firstresult=True)
+def longshore_registry(settings: "Settings") -> "Registry | None":
+    """Return the registry, Longshore's memory; the first answer wins.
+
+    :param settings: the platform's settings; ``settings.database_url`` says where.
+    :return: not yet opened; Longshore opens and closes it.
+    """
+
+
+@hookspec
+def longshore_backend(settings: "Settings") -> "Backend | None":
+    """Return a backend, somewhere to run containers; all answers are collected by their names.
+
+    :param settings: the platform's settings, with the credentials for image registries.
+    :return: not yet opened; Longshore opens and closes it.
+    """
+
+
+@hookspec(firstresult=True)
+def longshore_resolve_image(
+    reference: str, settings: "Settings"
+) -> "Image | None | Awaitable[Image | None]":
+    """Find the image that a reference means now; the first answer wins; may be async.
+
+    :param reference: as the user wrote it.
+    :param settings: the platform's settings, with the credentials for image registries.
+    :return: the image with its digest. Raise ``InvalidInput`` where the reference is wrong,
+        ``Unavailable`` where its registry does not answer: both reach the user.
+    """
+
+
+@hookspec
+def longshore_profile_image(
+    image: "Image",
+) -> "Mapping[str, Evidence] | None | Awaitable[Mapping[str, Evidence] | None]":
+    """Tell facts about an image; answers are merged, the first plugin wins; may be async.
+
+    :param image: the image, resolved to its digest.
+    :return: facts by name, each with its evidence; an unknown fact is left out.
+    """
+
+
+@hookspec
+def longshore_profile_node(
+    node: "Node",
+) -> "Mapping[str, Evidence] | None | Awaitable[Mapping[str, Evidence] | None]":
+    """Tell facts about a node; answers are merged, the first plugin wins; may be async.
+
+    :param node: the node, as its backend describes it; memory in MiB, CPU in millicores.
+    :return: facts by name, each with its evidence; an unknown fact is left out.
+    """
+
+
+@hookspec(firstresult=True)
+def longshore_plan_hardware(
+    version: "VersionSpec", image: "ImageProfile", nodes: "Sequence[NodeProfile]"
+) -> "HardwarePlan | None":
+    """Decide which hardware a version gets; the first answer wins.
+
+    :param version: what the user asked for; the user's own wish should win.
+    :param image: what is known of the image.
+    :param nodes: what is known of the nodes.
+    :return: the plan. Raise ``Refused`` to refuse the version; the message reaches the user.
+    """
+
+
+@hookspec
+def longshore_filter_node(
+    version: "VersionSpec", plan: "HardwarePlan", node: "NodeProfile"
+) -> "Sequence[str] | None":
+    """Name the reasons against running a version on a node; all answers are joined.
+
+    :param version: what the user asked for.
+    :param plan: the hardware that it gets.
+    :param node: the node in question.
+    :return: sentences, each a reason; none means that it fits.
+    """
+
+
+@hookspec
+def longshore_score_node(
+    version: "VersionSpec", plan: "HardwarePlan", node: "NodeProfile"
+) -> "float | None":
+    """Score a node that fits from 0 (poor) to 100 (ideal); scores are summed.
+
+    :param version: what the user asked for.
+    :param plan: the hardware that it gets.
+    :param node: the node in question; no filter had anything against it.
+    :return: the score; Longshore multiplies it with the plugin's ``weight`` from plugins.toml.
+    """
+
+
+@hookspec
+def longshore_customize_workload(version: "Version", workload: "Workload") -> "Workload | None":
+    """Change what a backend is asked to run; each plugin sees what the one before it returned.
+
+    :param version: the version, complete.
+    :param workload: the workload so far.
+    :return: the changed workload (``workload.model_copy(update=...)``), or None for no change.
+        It must be a function of its arguments alone: another answer restarts the containers.
+    """
+
+
+@hookspec(firstresult=True)
+def longshore_scale(version: "Version", load: "Load", replicas: int) -> "ScaleWish | None":
+    """Decide how many replicas a version should have; the first answer wins.
+
+    :param version: the version; ``version.spec.scaling`` holds the user's bounds.
+    :param load: what routers observed: requests in flight, requests a second.
+    :param replicas: how many are ready now.
+    :return: the wanted number and why; Longshore keeps it within the user's bounds.
+    """
+
+
+@hookspec(firstresult=True)
+def longshore_balancer(version: "Version") -> "Balancer | None":
+    """Return the object that chooses a replica for each request; the first answer wins.
+
+    :param version: the version; asked once for each, so that a balancer may keep state.
+    :return: the balancer; the router calls its ``pick`` for every request.
+    """
+
+
+@hookspec
+def longshore_contract() -> "Contract | None":
+    """Return one container contract: how to detect, probe and call such containers.
+
+    All answers are collected by their names, and asked to detect in the order of plugins.
+    """
+
+
+@hookspec(firstresult=True)
+def longshore_authenticate(
+    headers: "Mapping[str, str]",
+) -> "Identity | None | Awaitable[Identity | None]":
+    """Tell who is calling; the first answer wins; may be async.
+
+    As soon as one plugin implements this hook, callers that nobody recognises get 401.
+
+    :param headers: the request's headers, names in lowercase; the last of repeated ones.
+    :return: the caller, or None where this plugin does not recognise one.
+    """
+
+
+@hookspec
+def longshore_on_event(event: "Event") -> "None | Awaitable[None]":
+    """Learn that something happened: a registration, a start, a failure; may be async.
+
+    :param event: what, to which version, when (UTC).
+    """
+
+
+@hookspec
+def longshore_commands(cli: "click.Group") -> None:
+    """Add commands to the command line.
+
+    :param cli: the ``longshore`` group; use ``@cli.command()``.
+    """

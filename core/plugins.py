@@ -1,0 +1,301 @@
+"""Finding, checking and loading plugins.
+
+The plugins that plugins.toml lists come first, in its order; the built-in ones that it does not
+mention follow. Whatever is wrong with one stops the start with a single message that says where,
+what is installed, and how to mend it: a plugin that silently does nothing costs its users hours.
+"""
+
+import difflib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+from pydantic import BaseModel, ValidationError
+
+from longshore.core import hookspecs
+from longshore.core.errors import LongshoreError, StartRefused
+from longshore.core.hooks import Hooks
+from longshore.core.plugins_file import PluginEntry, PluginsFile
+
+GROUP = "longshore.plugins"
+PREFIX = "longshore_"
+
+BUILT_IN = ("sql_registry", "engine", "images", "contracts", "placement", "scaling", "balancing")
+"""Enabled unless plugins.toml says ``enabled = false``, in this order after those it lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPlugin:
+    """An enabled plugin, for ``longshore plugins``."""
+
+    name: str
+    version: str
+    origin: str
+    """The distribution that it came with, or its file."""
+    hooks: tuple[str, ...]
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """All enabled plugins, in call order."""
+
+    hooks: Hooks
+    loaded: tuple[LoadedPlugin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A plugin whose code was loaded, but not yet set up."""
+
+    target: object
+    version: str
+    origin: str
+
+
+def build_plugins(
+    file: PluginsFile,
+    *,
+    always: Sequence[str] = (),
+    installed: Iterable[EntryPoint] | None = None,
+) -> Plugins:
+    """Load all enabled plugins.
+
+    Args:
+        file: what plugins.toml says; an empty one means the built-in defaults.
+        always: plugins that must be enabled whatever the file says, because a setting needs them.
+        installed: entry points to choose from; those of this Python environment if left out.
+
+    Raises:
+        StartRefused: something is wrong with one of them; see the message.
+    """
+    available = _by_name(entry_points(group=GROUP) if installed is None else installed)
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    entries = _effective(file, always)
+    ready: list[tuple[PluginEntry, object, _Found]] = []
+    for entry in entries:
+        found = _find(file, entry, available)
+        plugin = _set_up(file, entry, found)
+        _check_hooks(file, entry, plugin)
+        ready.append((entry, plugin, found))
+    # pluggy calls the plugin that was registered last first.
+    for entry, plugin, _ in reversed(ready):
+        manager.register(plugin, name=entry.name)
+    manager.check_pending()
+    loaded = tuple(
+        LoadedPlugin(
+            name=entry.name,
+            version=found.version,
+            origin=found.origin,
+            hooks=tuple(_hook_names(plugin)),
+            weight=entry.weight,
+        )
+        for entry, plugin, found in ready
+    )
+    weights = {entry.name: entry.weight for entry, _, _ in ready}
+    return Plugins(Hooks(manager, weights), loaded)
+
+
+def _by_name(points: Iterable[EntryPoint]) -> dict[str, list[EntryPoint]]:
+    available: dict[str, list[EntryPoint]] = {}
+    for point in points:
+        same = available.setdefault(point.name, [])
+        # An editable install can show the same entry point twice.
+        if all((point.value, _origin(point)) != (other.value, _origin(other)) for other in same):
+            same.append(point)
+    return available
+
+
+def _effective(file: PluginsFile, always: Sequence[str]) -> list[PluginEntry]:
+    listed = {entry.name: entry for entry in file.entries}
+    for name in always:
+        if name in listed and not listed[name].enabled:
+            raise StartRefused(
+                f"{file.where_plugin(listed[name])}: plugin {name!r} is disabled, "
+                "but a setting needs it",
+                hint="Enable it, or take the setting away.",
+            )
+    missing = [name for name in (*always, *BUILT_IN) if name not in listed]
+    enabled = [entry for entry in file.entries if entry.enabled]
+    return enabled + [PluginEntry(name=name) for name in missing]
+
+
+def _find(
+    file: PluginsFile, entry: PluginEntry, available: Mapping[str, Sequence[EntryPoint]]
+) -> _Found:
+    where = file.where_plugin(entry, "name")
+    if entry.path is not None:
+        path = (file.path.parent if file.path else Path()) / entry.path
+        target = _import(where, entry, lambda: _load_file(entry.name, path), available)
+        return _Found(target, "-", str(path))
+    points = available.get(entry.name, ())
+    if not points:
+        near = difflib.get_close_matches(entry.name, available, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise StartRefused(
+            f"{where}: plugin {entry.name!r} is not installed.{guess} "
+            f"Installed: {_listing(available)}",
+            hint="Install the distribution that brings it (pip install ...), give its file "
+            '(path = "my_plugin.py"), or take the table away.',
+        )
+    if len(points) > 1:
+        origins = " and ".join(_origin(point) for point in points)
+        raise StartRefused(
+            f"{where}: plugin {entry.name!r} is installed twice, by {origins}",
+            hint="Uninstall one of the two distributions.",
+        )
+    point = points[0]
+    version = point.dist.version if point.dist else "-"
+    return _Found(_import(where, entry, point.load, available), version, _origin(point))
+
+
+def _import(
+    where: str,
+    entry: PluginEntry,
+    load: Callable[[], object],
+    available: Mapping[str, Sequence[EntryPoint]],
+) -> object:
+    try:
+        return load()
+    except Exception as error:
+        raise StartRefused(
+            f"{where}: plugin {entry.name!r} cannot be imported: {_chain(error)}. "
+            f"Installed: {_listing(available)}",
+            hint="Mend or install what it needs, or disable it: enabled = false",
+        ) from error
+
+
+def _load_file(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"longshore_local.{name}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pydantic look their module up by its name.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _set_up(file: PluginsFile, entry: PluginEntry, found: _Found) -> object:
+    target = found.target
+    if isinstance(target, ModuleType):
+        target = getattr(target, "Plugin", target)
+    if not inspect.isclass(target):
+        if entry.settings:
+            key = next(iter(entry.settings))
+            raise StartRefused(
+                f"{file.where_plugin(entry, 'settings', key)}: plugin {entry.name!r} "
+                f"has no settings, so {key!r} means nothing",
+                hint="Take it away.",
+            )
+        return target
+    model = getattr(target, "Settings", None)
+    arguments = [] if model is None else [_settings(file, entry, model)]
+    if model is None and entry.settings:
+        return _set_up(file, entry, _Found(object(), found.version, found.origin))
+    try:
+        plugin: object = target(*arguments)
+    except LongshoreError as error:
+        raise StartRefused(
+            f"{file.where_plugin(entry, 'name')}: plugin {entry.name!r}: {error.message}",
+            hint=error.hint,
+        ) from error
+    except Exception as error:
+        raise StartRefused(
+            f"{file.where_plugin(entry, 'name')}: plugin {entry.name!r} cannot be set up: "
+            f"{_chain(error)}",
+            hint="Mend the plugin, or disable it: enabled = false",
+        ) from error
+    return plugin
+
+
+def _settings(file: PluginsFile, entry: PluginEntry, model: type[BaseModel]) -> BaseModel:
+    try:
+        return model.model_validate(dict(entry.settings))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        keys = [str(key) for key in first["loc"]]
+        known = ", ".join(sorted(model.model_fields)) or "none"
+        raise StartRefused(
+            f"{file.where_plugin(entry, 'settings', *keys)}: plugin {entry.name!r}: "
+            f"setting {'.'.join(keys) or '(all)'}: {first['msg']}",
+            hint=f"Settings of {entry.name}: {known}.",
+        ) from error
+
+
+def _check_hooks(file: PluginsFile, entry: PluginEntry, plugin: object) -> None:
+    """Refuse what pluggy would ignore or explain less well."""
+    specs = _hook_names(hookspecs)
+    for name in dir(plugin):
+        function = getattr(plugin, name, None)
+        options = getattr(function, f"{hookspecs.PROJECT}_impl", None)
+        if not inspect.isroutine(function) or not (options or name.startswith(PREFIX)):
+            continue
+        code = inspect.unwrap(function).__code__ if hasattr(function, "__code__") else None
+        at = f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
+        problem = _hook_problem(name, function, options, specs)
+        if problem:
+            message, hint = problem
+            raise StartRefused(
+                f"{file.where_plugin(entry, 'name')}: plugin {entry.name!r}{at}: {message}",
+                hint=hint,
+            )
+
+
+def _hook_problem(
+    name: str, function: Any, options: Mapping[str, Any] | None, specs: Sequence[str]
+) -> tuple[str, str] | None:
+    hook = (options or {}).get("specname") or name
+    if hook not in specs:
+        near = difflib.get_close_matches(hook, specs, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]}?" if near else f"Hooks: {', '.join(specs)}."
+        return f"there is no hook {hook}", hint
+    if options is None:
+        return f"{name} is not marked as a hook", "Put @longshore.hookimpl above it."
+    if options.get("hookwrapper") or options.get("wrapper"):
+        return f"{name} is a wrapper; each decision has one plugin behind it", "Make it plain."
+    known = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+    for argument in inspect.signature(function).parameters:
+        if argument not in known:
+            return f"{hook} has no argument {argument!r}", f"It has: {', '.join(known) or 'none'}."
+    return None
+
+
+def _hook_names(plugin: object) -> list[str]:
+    marks = (f"{hookspecs.PROJECT}_impl", f"{hookspecs.PROJECT}_spec")
+    return [
+        name
+        for name in dir(plugin)
+        if inspect.isroutine(getattr(plugin, name, None))
+        and any(hasattr(getattr(plugin, name), mark) for mark in marks)
+    ]
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
+
+
+def _listing(available: Mapping[str, Sequence[EntryPoint]]) -> str:
+    shown = (
+        f"{name} ({_origin(points[0])} {points[0].dist.version if points[0].dist else '-'})"
+        for name, points in sorted(available.items())
+    )
+    return ", ".join(shown) or "none"
+
+
+def _chain(error: BaseException) -> str:
+    """Return the error and what it came from, outermost first, in one line."""
+    parts: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        parts.append(f"{type(cause).__name__}: {cause}")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return ", from ".join(parts)

@@ -1,0 +1,245 @@
+"""The small interfaces that plugins implement. Their docstrings are promises to both sides."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from pydantic import JsonValue
+
+from longshore.core.names import VersionKey
+from longshore.core.types import (
+    Decision,
+    Endpoint,
+    Event,
+    ImageProfile,
+    Load,
+    Model,
+    Node,
+    Serving,
+    TrafficRule,
+    Version,
+    VersionRecord,
+    VersionSpec,
+    VersionStatus,
+    Wake,
+    Wish,
+    Workload,
+    WorkloadStatus,
+)
+
+
+class Registry(Protocol):
+    """Longshore's memory: the only truth about what should run.
+
+    Every method is one transaction: killed at any moment, it happened or it did not. Each may raise
+    ``Unavailable`` while the database does not answer, and may then be called again.
+    """
+
+    async def open(self) -> None:
+        """Make the database ready for this release, upgrading an older one.
+
+        Raises:
+            StartRefused: the database was made by a newer release.
+        """
+
+    async def close(self) -> None:
+        """Let go of all connections; calling it twice is silence."""
+
+    async def installation(self) -> str:
+        """Return the id of this installation, made once per database and never changed.
+
+        Backends label what they start with it, and touch nothing that carries another.
+        """
+
+    async def add_version(self, version: Version, decisions: Sequence[Decision]) -> bool:
+        """Store a version, its model if that is new, its placement and its decisions.
+
+        Returns:
+            True if it was stored now; False if the same content was there already, in which case
+            nothing changes. Of two at once with different content, one wins.
+
+        Raises:
+            Conflict: the number is taken by other content.
+        """
+
+    async def delete_version(self, key: VersionKey) -> bool:
+        """Forget a version, and its model with the last of them; decisions go, events stay.
+
+        Returns:
+            Whether there was one.
+        """
+
+    async def model(self, name: str) -> Model:
+        """Return a model with its versions.
+
+        Raises:
+            NotFound: there is none of that name; with the nearest names.
+        """
+
+    async def models(self) -> Sequence[Model]:
+        """Return all models with their versions, by name."""
+
+    async def version(self, key: VersionKey) -> VersionRecord:
+        """Return one version.
+
+        Raises:
+            NotFound: there is none; with the nearest names.
+        """
+
+    async def set_traffic(self, name: str, rule: TrafficRule) -> None:
+        """Replace a model's traffic rule.
+
+        Raises:
+            NotFound: there is no such model, or the rule names a version that it does not have.
+        """
+
+    async def set_wish(self, key: VersionKey, wish: Wish, reason: str) -> None:
+        """Say what should become of a version; waking a sleeping one opens a line in the ledger.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+
+    async def save_status(self, statuses: Mapping[VersionKey, VersionStatus]) -> None:
+        """Write what the controller found; versions that are gone meanwhile are passed over.
+
+        A status of state ``ready`` closes the version's open wakes.
+        """
+
+    async def save_loads(self, loads: Sequence[Load]) -> None:
+        """Keep the newest load of each version; versions that are gone are passed over."""
+
+    async def loads(self) -> Mapping[VersionKey, Load]:
+        """Return the load that was last saved of each version."""
+
+    async def add_decisions(self, key: VersionKey, decisions: Sequence[Decision]) -> None:
+        """Keep decisions about a version; the oldest beyond the newest 200 may be dropped."""
+
+    async def decisions(self, key: VersionKey) -> Sequence[Decision]:
+        """Return what was decided about a version, oldest first."""
+
+    async def add_events(self, events: Sequence[Event]) -> None:
+        """Keep events; the oldest beyond the newest 10,000 may be dropped."""
+
+    async def events(self, key: VersionKey | None = None, limit: int = 100) -> Sequence[Event]:
+        """Return the newest events, oldest of them first."""
+
+    async def wakes(self, key: VersionKey, limit: int = 100) -> Sequence[Wake]:
+        """Return the newest wakes of a version, oldest of them first."""
+
+
+class Backend(Protocol):
+    """Somewhere to run containers. All methods are idempotent and may be called after a crash.
+
+    Each may raise ``Unavailable`` while the engine does not answer; the controller tries again.
+    """
+
+    @property
+    def name(self) -> str:
+        """What ``[longshore] backend`` and a version's ``backend`` call it."""
+
+    async def open(self, installation: str) -> None:
+        """Connect, and from now on own what is labelled with this installation's id.
+
+        Raises:
+            StartRefused: nothing to connect to was found; the hint says how to get one.
+        """
+
+    async def close(self, *, stop_workloads: bool) -> None:
+        """Let go of the engine; with ``stop_workloads`` remove everything of ours first."""
+
+    def describe(self) -> str:
+        """Return a few words for people: ``"podman 4.3.1 at /run/podman/podman.sock"``."""
+
+    async def apply(self, workload: Workload) -> None:
+        """Make it so that exactly this many replicas of exactly this workload run.
+
+        Replicas that exited or are of another fingerprint are replaced; those that run as wished
+        are left alone. Returns once the engine has taken the wish, which may take as long as an
+        image pull; readiness and exits show in ``list``. The controller never calls it twice at
+        once for one key, and may cancel it.
+
+        Raises:
+            WorkloadFailed: it cannot run, and why, in the engine's words.
+        """
+
+    async def delete(self, key: VersionKey) -> None:
+        """Stop and remove everything of this version; if there is nothing, return silently."""
+
+    async def list(self) -> Sequence[WorkloadStatus]:
+        """Return everything of this installation that the backend has, ready or not.
+
+        While ``apply`` is at work on a key, its status carries the progress.
+        """
+
+    def watch(self) -> AsyncIterator[None]:
+        """Yield whenever something may have changed; the controller then calls ``list``.
+
+        Hints may be missed or repeated. It ends only when closed, and survives an engine that is
+        away.
+        """
+
+    def logs(self, key: VersionKey, *, tail: int = 100, follow: bool = False) -> AsyncIterator[str]:
+        """Yield log lines of all replicas without their line ends, oldest first.
+
+        Args:
+            key: the version.
+            tail: how many lines of the past per replica.
+            follow: go on with new lines until the caller stops.
+
+        Raises:
+            NotFound: there is no replica, running or exited.
+        """
+
+    async def nodes(self) -> Sequence[Node]:
+        """Return the machines that this backend can place replicas on."""
+
+
+class Candidate(Protocol):
+    """A replica that has a free slot, as the router shows it to a balancer."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The replica."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests this router has on it now."""
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+class Balancer(Protocol):
+    """Chooses a replica for each request to one version; called on the request path."""
+
+    def pick(self, candidates: Sequence[C]) -> C:
+        """Return one of the candidates, which are never empty. It must not block."""
+
+
+class Contract(Protocol):
+    """One way in which containers expect to be probed and called."""
+
+    @property
+    def name(self) -> str:
+        """What ``--contract`` calls it."""
+
+    def detect(self, spec: VersionSpec, image: ImageProfile) -> Serving | None:
+        """Return how to serve this image if it looks like this contract, with the evidence.
+
+        What the spec declares (port, paths) always wins over what the image says. If the spec
+        names this contract, the answer must not be None.
+        """
+
+    def encode(self, features: JsonValue) -> tuple[bytes, str]:
+        """Turn the platform's uniform features into a request body and its content type.
+
+        Raises:
+            InvalidInput: this contract cannot carry these features.
+        """
+
+    def decode(self, body: bytes, content_type: str) -> JsonValue:
+        """Turn the container's answer into the predictions of the uniform answer.
+
+        Raises:
+            ValueError: it is not what the contract promises.
+        """

@@ -1,0 +1,65 @@
+"""Amounts of CPU and memory as people write them, kept in one canonical spelling."""
+
+import math
+import re
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_CPU = re.compile(r"(\d+(?:\.\d+)?)(m?)")
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
+_POWER = {"k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def millicores(text: str) -> int:
+    """Return thousandths of a core for ``"0.5"`` (cores) or ``"500m"``.
+
+    Raises:
+        ValueError: it is neither, or less than one millicore.
+    """
+    match = _CPU.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is no amount of CPU: write cores (0.5) or millicores (500m)")
+    amount = int(Decimal(match[1]) * (1 if match[2] else 1000))
+    if amount < 1:
+        raise ValueError(f"{text!r} is less than one millicore of CPU")
+    return amount
+
+
+def mebibytes(text: str) -> int:
+    """Return whole mebibytes, rounded up, for ``"512Mi"``, ``"2G"`` or plain bytes.
+
+    Raises:
+        ValueError: it is none of these, or it is zero.
+    """
+    match = _MEMORY.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is no amount of memory: write it as 512Mi, 2Gi or 2G")
+    base = 1024 if match[3] else 1000
+    factor = base ** _POWER[match[2].lower()] if match[2] else 1
+    amount = math.ceil(Decimal(match[1]) * factor / 2**20)
+    if amount < 1:
+        raise ValueError(f"{text!r} is no memory at all")
+    return amount
+
+
+def _canonical_cpu(value: object) -> object:
+    return value if value is None else f"{millicores(_text(value))}m"
+
+
+def _canonical_memory(value: object) -> object:
+    return value if value is None else f"{mebibytes(_text(value))}Mi"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{value!r} is no amount: write a number with its unit")
+    return str(value)
+
+
+Cpu = Annotated[str, BeforeValidator(_canonical_cpu)]
+"""CPU as ``"500m"``; accepts cores (``0.5``, ``"2"``) too."""
+
+Memory = Annotated[str, BeforeValidator(_canonical_memory)]
+"""Memory as ``"512Mi"``; accepts bytes, ``"2G"``, ``"2Gi"`` too, rounded up to mebibytes."""

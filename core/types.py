@@ -1,0 +1,484 @@
+"""The values that travel between the rooms. All are frozen; none does any work.
+
+Times are aware datetimes in UTC, durations seconds, CPU millicores, memory mebibytes.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+
+from longshore.core.names import ModelName, VersionKey, VersionName
+from longshore.core.quantities import Cpu, Memory, mebibytes, millicores
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+UrlPath = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=1024)]
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=256)]
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+def utc_now() -> datetime:
+    """Return the time of day, aware of its zone."""
+    return datetime.now(UTC)
+
+
+class Value(BaseModel):
+    """A frozen value; a field that it does not know is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+# --- What a user asks for -------------------------------------------------------------------
+
+
+class Resources(Value):
+    """What one replica may use. None means: as much as the node gives."""
+
+    cpu: Cpu | None = None
+    memory: Memory | None = None
+    gpu: int = Field(default=0, ge=0, le=64)
+    """Whole GPUs."""
+
+    @property
+    def cpu_millicores(self) -> int | None:
+        """The CPU limit in thousandths of a core."""
+        return millicores(self.cpu) if self.cpu else None
+
+    @property
+    def memory_mib(self) -> int | None:
+        """The memory limit in mebibytes."""
+        return mebibytes(self.memory) if self.memory else None
+
+
+class Scaling(Value):
+    """How many replicas a version may have, and what one of them should carry."""
+
+    min: int = Field(default=1, ge=0, le=1000)
+    max: int = Field(default=1, ge=1, le=1000)
+    target: int = Field(default=8, ge=1)
+    """Requests in flight per replica that scaling aims at."""
+    idle: float = Field(default=600, ge=0)
+    """Seconds without a request after which a version with ``min`` 0 goes to sleep; 0: never."""
+
+    @model_validator(mode="after")
+    def _min_below_max(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) is larger than max ({self.max})")
+        return self
+
+
+class Limits(Value):
+    """What one request, and one start, may take."""
+
+    concurrency: int = Field(default=128, ge=1)
+    """Most requests in flight on one replica; beyond it callers get 503 at once."""
+    startup: float = Field(default=300, gt=0)
+    """Seconds that a replica may take from its start to readiness."""
+    connect: float = Field(default=2, gt=0)
+    """Seconds to connect to a replica."""
+    first_byte: float = Field(default=60, gt=0)
+    """Seconds from the request's last byte to the answer's first."""
+    total: float = Field(default=600, gt=0)
+    """Seconds that the whole exchange may take."""
+
+
+class VersionSpec(Value):
+    """What a data scientist registers. What is left out is found in the image or has a default."""
+
+    image: str = Field(min_length=1, max_length=512)
+    """Where the image is, as ``docker pull`` takes it: ``registry.example.com/team/iris:1``."""
+    backend: str | None = None
+    """Where to run it; the platform's default backend if left out."""
+    contract: str | None = None
+    """How to talk to the container; found out from the image if left out."""
+    port: Port | None = None
+    health_path: UrlPath | None = None
+    predict_path: UrlPath | None = None
+    command: tuple[str, ...] | None = None
+    """Arguments instead of the image's own CMD."""
+    env: Mapping[EnvName, str] = {}
+    writable_root: bool = False
+    """Let the container write to its root file system; otherwise tried read-only first."""
+    resources: Resources = Resources()
+    scaling: Scaling = Scaling()
+    limits: Limits = Limits()
+
+
+# --- What was found out, and what was decided ------------------------------------------------
+
+
+class Confidence(StrEnum):
+    """How sure a fact is."""
+
+    EXACT = "exact"
+    DECLARED = "declared"
+    INFERRED = "inferred"
+    UNKNOWN = "unknown"
+
+
+class Evidence(Value):
+    """One fact, where it was read, and how sure it is."""
+
+    value: JsonValue
+    source: str
+    confidence: Confidence
+
+
+class ImageConfig(Value):
+    """The parts of an OCI image configuration that Longshore reads."""
+
+    architecture: str = ""
+    os: str = ""
+    env: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    user: str = ""
+    working_dir: str = ""
+    tcp_ports: tuple[Port, ...] = ()
+    """Exposed TCP ports, lowest first."""
+
+
+class Image(Value):
+    """An image as a registry holds it, found by what the user wrote."""
+
+    reference: str
+    """As the user wrote it."""
+    repository: str
+    """Registry host and path, complete: ``docker.io/library/python``."""
+    digest: Digest
+    """Digest of the manifest or index that the reference named at that moment."""
+    platforms: tuple[str, ...] = ()
+    """``os/architecture[/variant]`` of each image behind the digest."""
+    size_bytes: int = 0
+    """Compressed size of the layers for this machine's platform."""
+    config: ImageConfig = ImageConfig()
+
+    @property
+    def pinned(self) -> str:
+        """The reference that always names these very bytes."""
+        return f"{self.repository}@{self.digest}"
+
+
+class ImageProfile(Value):
+    """What inspection found in an image."""
+
+    image: Image
+    facts: Mapping[str, Evidence] = {}
+
+
+class Node(Value):
+    """A machine that can run containers, as its backend describes it."""
+
+    name: str
+    architecture: str
+    cpu_millicores: int
+    memory_mib: int
+    gpus: int = 0
+    labels: Mapping[str, str] = {}
+
+
+class NodeProfile(Value):
+    """A node and what inspection found on it."""
+
+    node: Node
+    facts: Mapping[str, Evidence] = {}
+
+
+class Verdict(Value):
+    """What one hardware rule said."""
+
+    rule: str
+    outcome: Literal["pass", "fail", "unknown"]
+    evidence: str
+
+
+class HardwarePlan(Value):
+    """Which hardware a version gets."""
+
+    target: Literal["cpu", "gpu"] = "cpu"
+    gpu_count: int = 0
+    cpu_millicores: int | None = None
+    memory_mib: int | None = None
+    env: Mapping[str, str] = {}
+    verdicts: tuple[Verdict, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Serving(Value):
+    """How to talk to a version's containers, after detection; nothing is open any more."""
+
+    contract: str
+    port: Port
+    health_path: UrlPath
+    health_required: bool
+    """False: a server that answers 404 on the health path counts as healthy (it has none)."""
+    predict_path: UrlPath
+    why: str
+    """The evidence, one sentence."""
+    confidence: Confidence
+
+
+class RankedNode(Value):
+    """A node that fits, and how well: the weighted sum of all scores."""
+
+    name: str
+    score: float
+
+
+class Placement(Value):
+    """Where a workload may and should run, with which resources and environment."""
+
+    backend: str
+    nodes: tuple[RankedNode, ...]
+    """Best first."""
+    plan: HardwarePlan
+
+
+class Version(Value):
+    """One immutable version of a model, complete."""
+
+    key: VersionKey
+    spec: VersionSpec
+    image: Image
+    serving: Serving
+    placement: Placement
+    created_at: datetime
+
+    @property
+    def content(self) -> str:
+        """A digest over what the user asked for and the image it meant; equal means the same.
+
+        The tag is left out: two tags that name the same bytes are the same content.
+        """
+        asked = self.spec.model_copy(update={"image": self.image.pinned})
+        return hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
+
+
+class Decision(Value):
+    """One outcome of one hook: what, by which plugin, from which inputs, and why."""
+
+    hook: str
+    plugin: str
+    outcome: JsonValue
+    inputs: Mapping[str, JsonValue] = {}
+    why: str = ""
+    at: datetime = Field(default_factory=utc_now)
+
+
+class ScaleWish(Value):
+    """How many replicas a version should have, and why."""
+
+    replicas: int = Field(ge=0)
+    why: str
+
+
+# --- What runs --------------------------------------------------------------------------------
+
+
+class Workload(Value):
+    """What a backend is asked to run for one version."""
+
+    key: VersionKey
+    image: str
+    """Pinned by digest."""
+    replicas: int = Field(ge=0)
+    port: Port
+    health_path: UrlPath
+    health_required: bool
+    command: tuple[str, ...] | None = None
+    env: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
+    writable_root: bool = False
+    cpu_millicores: int | None = None
+    memory_mib: int | None = None
+    gpu_count: int = 0
+    nodes: tuple[str, ...] = ()
+    """Names of the nodes it may run on, best first."""
+    startup: float = 300
+    """Seconds that a replica may take to become ready."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest over all but the number of replicas; replicas of another one are outdated."""
+        content = self.model_dump_json(exclude={"replicas"})
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+class ReplicaState(StrEnum):
+    """Where a replica is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    UNREADY = "unready"
+    """It was ready, and its health check fails now."""
+    EXITED = "exited"
+
+
+class Address(Value):
+    """Where a replica listens."""
+
+    host: str
+    port: Port
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Replica(Value):
+    """One running container of a workload."""
+
+    id: str
+    state: ReplicaState
+    address: Address | None = None
+    reason: str = ""
+    """Why it is in this state, one sentence; empty while all is well."""
+    hopeless: bool = False
+    """True: it runs, but cannot become ready as things are (it listens on another port)."""
+    exit_code: int | None = None
+    log_tail: tuple[str, ...] = ()
+    """The last lines it wrote, oldest first; given where it exited or is hopeless."""
+    node: str = ""
+    started_at: datetime | None = None
+
+
+class Progress(Value):
+    """How far a backend has come with something that takes long."""
+
+    what: str
+    done: int = 0
+    total: int = 0
+    """In the unit of ``done``; 0 where it is not known."""
+
+
+class WorkloadStatus(Value):
+    """What a backend has for one version."""
+
+    key: VersionKey
+    fingerprint: str
+    replicas: tuple[Replica, ...] = ()
+    progress: Progress | None = None
+
+
+class Endpoint(Value):
+    """A replica that is ready for requests."""
+
+    replica: str
+    address: Address
+
+
+class Load(Value):
+    """What routers observed of one version."""
+
+    key: VersionKey
+    in_flight: int = 0
+    held: int = 0
+    rate: float = 0.0
+    """Requests a second, over the last minute."""
+    last_request_at: datetime | None = None
+    last_answer_at: datetime | None = None
+
+
+# --- What SQL tells ---------------------------------------------------------------------------
+
+
+class Wish(StrEnum):
+    """What the platform should do with a version; only users and policies write it."""
+
+    RUN = "run"
+    SLEEP = "sleep"
+
+
+class State(StrEnum):
+    """What the controller found a version to be."""
+
+    PENDING = "pending"
+    PULLING = "pulling"
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+    ASLEEP = "asleep"
+
+
+class VersionStatus(Value):
+    """What the controller last found; it writes this and nothing of the wish."""
+
+    state: State = State.PENDING
+    reason: str = ""
+    """Why it is not ready, one sentence; empty where there is nothing to say."""
+    hint: str = ""
+    log_tail: tuple[str, ...] = ()
+    exit_code: int | None = None
+    replicas: int = 0
+    ready: int = 0
+    progress: Progress | None = None
+    failures: int = 0
+    """How many starts failed in a row."""
+    retry_at: datetime | None = None
+    """When the next start is tried."""
+    since: datetime = Field(default_factory=utc_now)
+    """Since when it is in this state."""
+
+
+class VersionRecord(Value):
+    """A version with what is wished of it and what became of that."""
+
+    version: Version
+    wish: Wish = Wish.RUN
+    status: VersionStatus = VersionStatus()
+
+
+class TrafficRule(Value):
+    """Which share of a model's requests each version gets.
+
+    Without weights, the version that was registered last and is ready gets them all.
+    """
+
+    weights: Mapping[VersionName, Annotated[int, Field(ge=0, le=1_000_000)]] = {}
+
+    @model_validator(mode="after")
+    def _somebody_gets_traffic(self) -> Self:
+        if self.weights and not any(self.weights.values()):
+            raise ValueError("all weights are 0, so that no version would get a request")
+        return self
+
+
+class Model(Value):
+    """A name, with its versions and its traffic rule."""
+
+    name: ModelName
+    traffic: TrafficRule = TrafficRule()
+    created_at: datetime
+    versions: tuple[VersionRecord, ...] = ()
+    """Oldest first."""
+
+
+class Event(Value):
+    """Something that happened to a version and that somebody may want to know."""
+
+    kind: Literal[
+        "registered", "deleted", "wished", "started", "ready", "failed", "unready", "stopped"
+    ]
+    key: VersionKey
+    message: str
+    at: datetime = Field(default_factory=utc_now)
+
+
+class Wake(Value):
+    """One awakening of a sleeping version, as the wake ledger keeps it."""
+
+    key: VersionKey
+    asked_at: datetime
+    ready_at: datetime | None = None
+    reason: str = ""
+
+
+class Identity(Value):
+    """Who is calling."""
+
+    name: str
+    how: str
+    """How it was recognised: ``"bearer key"``."""

@@ -1,0 +1,91 @@
+"""Longshore: bring your own container, and have it served, scaled and kept running.
+
+This module is the public face for plugin authors. What stands here keeps its meaning between
+releases; see docs/plugin-authors.md.
+"""
+
+from longshore.core.errors import (
+    Conflict,
+    InvalidInput,
+    LongshoreError,
+    NotFound,
+    Refused,
+    StartRefused,
+    Unavailable,
+    WorkloadFailed,
+)
+from longshore.core.hookspecs import hookimpl
+from longshore.core.names import VersionKey
+from longshore.core.protocols import Backend, Balancer, Candidate, Contract, Registry
+from longshore.core.settings import Settings
+from longshore.core.types import (
+    Address,
+    Confidence,
+    Decision,
+    Endpoint,
+    Event,
+    Evidence,
+    HardwarePlan,
+    Identity,
+    Image,
+    ImageProfile,
+    Load,
+    Node,
+    NodeProfile,
+    Placement,
+    Replica,
+    ReplicaState,
+    Resources,
+    ScaleWish,
+    Scaling,
+    Serving,
+    Verdict,
+    Version,
+    VersionSpec,
+    Workload,
+    WorkloadStatus,
+)
+
+__all__ = [
+    "Address",
+    "Backend",
+    "Balancer",
+    "Candidate",
+    "Confidence",
+    "Conflict",
+    "Contract",
+    "Decision",
+    "Endpoint",
+    "Event",
+    "Evidence",
+    "HardwarePlan",
+    "Identity",
+    "Image",
+    "ImageProfile",
+    "InvalidInput",
+    "Load",
+    "LongshoreError",
+    "Node",
+    "NodeProfile",
+    "NotFound",
+    "Placement",
+    "Refused",
+    "Registry",
+    "Replica",
+    "ReplicaState",
+    "Resources",
+    "ScaleWish",
+    "Scaling",
+    "Serving",
+    "Settings",
+    "StartRefused",
+    "Unavailable",
+    "Verdict",
+    "Version",
+    "VersionKey",
+    "VersionSpec",
+    "Workload",
+    "WorkloadFailed",
+    "WorkloadStatus",
+    "hookimpl",
+]
