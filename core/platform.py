@@ -3,11 +3,15 @@
 The management API, the web page and the command line are three ways to call it.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from longshore.core.controller import Controller
+from longshore.core.errors import Unavailable
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
-from longshore.core.protocols import Contract
+from longshore.core.protocols import Backend, Contract, Registry
+from longshore.core.registration import Registration
 from longshore.core.settings import Settings
 from longshore.core.types import (
     Decision,
@@ -20,6 +24,7 @@ from longshore.core.types import (
     VersionRecord,
     VersionSpec,
     Wake,
+    Wish,
 )
 
 
@@ -39,15 +44,40 @@ class Registered(Value):
 
 
 class Platform:
-    """The use cases. All may raise the errors of ``core.errors``."""
+    """The use cases. All may raise the errors of ``core.errors``.
 
-    settings: Settings
-    hooks: Hooks
-    contracts: Mapping[str, Contract]
+    Args:
+        settings: the platform's.
+        hooks: the plugins.
+        registry: Longshore's memory, open.
+        backends: where things run, by name.
+        controller: makes it so; told when there is something to do.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        hooks: Hooks,
+        registry: Registry,
+        backends: Mapping[str, Backend],
+        controller: Controller,
+    ) -> None:
+        self.settings = settings
+        self.hooks = hooks
+        self._registry = registry
+        self._backends = backends
+        self._controller = controller
+        self._registration = Registration(settings, hooks, backends)
+
+    @property
+    def contracts(self) -> Mapping[str, Contract]:
+        """How containers can be called, by name."""
+        return self._registration.contracts
 
     async def preflight(self, key: VersionKey, spec: VersionSpec) -> Plan:
         """Work out what ``register`` would do, and store nothing."""
-        raise NotImplementedError
+        version, decisions = await self._registration.plan(key, spec)
+        return Plan(version=version, decisions=tuple(decisions))
 
     async def register(self, key: VersionKey, spec: VersionSpec) -> Registered:
         """Register a version, and let it be started.
@@ -57,55 +87,89 @@ class Platform:
             Conflict: the number is taken by other content.
             Refused: no node fits, or a plugin objects.
         """
-        raise NotImplementedError
+        version, decisions = await self._registration.plan(key, spec)
+        created = await self._registry.add_version(version, decisions)
+        if created:
+            await self._tell(
+                Event(kind="registered", key=key, message=f"registered {version.image.pinned}")
+            )
+        self._controller.kick()
+        return Registered(record=await self._registry.version(key), created=created)
 
     async def models(self) -> Sequence[Model]:
         """Return all models with their versions."""
-        raise NotImplementedError
+        return await self._registry.models()
 
     async def model(self, name: str) -> Model:
         """Return one model."""
-        raise NotImplementedError
+        return await self._registry.model(name)
 
     async def version(self, key: VersionKey) -> VersionRecord:
         """Return one version."""
-        raise NotImplementedError
+        return await self._registry.version(key)
 
     async def delete(self, key: VersionKey) -> None:
-        """Forget a version; its containers go within seconds."""
-        raise NotImplementedError
+        """Forget a version; its containers go within seconds, after their last answers."""
+        await self._registry.version(key)
+        if await self._registry.delete_version(key):
+            await self._tell(Event(kind="deleted", key=key, message="deleted by a user"))
+        self._controller.kick()
 
     async def delete_model(self, name: str) -> Sequence[VersionKey]:
         """Forget a model with all its versions; return these."""
-        raise NotImplementedError
+        model = await self._registry.model(name)
+        keys = [record.version.key for record in model.versions]
+        for key in keys:
+            if await self._registry.delete_version(key):
+                await self._tell(Event(kind="deleted", key=key, message="deleted by a user"))
+        self._controller.kick()
+        return keys
 
     async def set_traffic(self, name: str, rule: TrafficRule) -> None:
         """Replace a model's traffic rule."""
-        raise NotImplementedError
+        await self._registry.set_traffic(name, rule)
+        self._controller.kick()
 
     async def sleep(self, key: VersionKey) -> None:
         """Stop a version's replicas until it is woken."""
-        raise NotImplementedError
+        await self._wish(key, Wish.SLEEP, "put to sleep by a user")
 
     async def wake(self, key: VersionKey) -> None:
         """Start a sleeping version, and a failed one at once instead of at its next try."""
-        raise NotImplementedError
+        await self._wish(key, Wish.RUN, "woken by a user")
+        self._controller.retry(key)
+
+    async def _wish(self, key: VersionKey, wish: Wish, reason: str) -> None:
+        await self._registry.set_wish(key, wish, reason)
+        await self._tell(Event(kind="wished", key=key, message=reason))
+        self._controller.kick()
 
     def logs(self, key: VersionKey, *, tail: int, follow: bool) -> AsyncIterator[str]:
         """Yield a version's log lines, as ``Backend.logs`` does."""
-        raise NotImplementedError
+        return self._logs(key, tail, follow)
+
+    async def _logs(self, key: VersionKey, tail: int, follow: bool) -> AsyncIterator[str]:
+        record = await self._registry.version(key)
+        backend = self._backends.get(record.version.placement.backend)
+        if backend is None:
+            name = record.version.placement.backend
+            raise Unavailable(f"no enabled plugin offers the backend {name!r}")
+        async for line in backend.logs(key, tail=tail, follow=follow):
+            yield line
 
     async def decisions(self, key: VersionKey) -> Sequence[Decision]:
         """Return what was decided about a version, oldest first."""
-        raise NotImplementedError
+        await self._registry.version(key)
+        return await self._registry.decisions(key)
 
     async def events(self, key: VersionKey | None, limit: int) -> Sequence[Event]:
         """Return the newest events, oldest of them first."""
-        raise NotImplementedError
+        return await self._registry.events(key, limit)
 
     async def wakes(self, key: VersionKey) -> Sequence[Wake]:
         """Return the newest wakes of a version, oldest of them first."""
-        raise NotImplementedError
+        await self._registry.version(key)
+        return await self._registry.wakes(key)
 
     @property
     def authenticates(self) -> bool:
@@ -114,9 +178,19 @@ class Platform:
 
     async def authenticate(self, headers: Mapping[str, str]) -> Identity | None:
         """Return who is calling, or None if nobody recognises them."""
-        answer = await self.hooks.first("longshore_authenticate", headers=headers)
+        answer = await self.hooks.first(
+            "longshore_authenticate", headers=headers, settings=self.settings
+        )
         return answer.value if answer else None
 
     async def ready(self) -> str:
         """Return why the platform is not ready for requests; empty if it is."""
-        raise NotImplementedError
+        if not self._controller.passes:
+            return "the controller has not finished its first pass yet"
+        return ""
+
+    async def _tell(self, event: Event) -> None:
+        # What happened stands in SQL already; the record of it is a courtesy.
+        with contextlib.suppress(Unavailable):
+            await self._registry.add_events([event])
+        await self.hooks.every("longshore_on_event", event=event)

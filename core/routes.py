@@ -39,8 +39,8 @@ class RouteTable(Protocol):
     async def remove(self, name: str) -> None:
         """Take a model out of the table; if there is none, return silently."""
 
-    async def drain(self, replicas: Collection[str], timeout: float) -> bool:
-        """Wait until no request is in flight on these replicas, at most ``timeout`` seconds.
+    async def drain(self, replicas: Collection[str], within: float) -> bool:
+        """Wait until no request is in flight on these replicas, at most ``within`` seconds.
 
         The replicas should have left the table before.
 

@@ -6,15 +6,18 @@ A later source wins field by field. Plugins have settings of their own; see ``co
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, JsonValue, SecretStr
+from pydantic import Field, JsonValue, SecretStr, ValidationError
 
+from longshore.core.errors import StartRefused
+from longshore.core.plugins_file import PluginsFile
 from longshore.core.types import Port, Value
 
 ENV_PREFIX = "LONGSHORE_"
 
 # Not settings of the platform, though they start with the prefix: the client's own variables.
-CLIENT_VARIABLES = frozenset({"LONGSHORE_URL"})
+CLIENT_VARIABLES = frozenset({"LONGSHORE_URL", "LONGSHORE_DEBUG"})
 
 
 class RegistryLogin(Value):
@@ -48,7 +51,7 @@ class Settings(Value):
     """Largest request body in bytes; beyond it callers get 413."""
     interval: float = Field(default=5, gt=0)
     """Seconds between controller passes when nothing happens."""
-    log_level: str = Field(default="warning", pattern="^(debug|info|warning|error)$")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
     def database_url(self) -> str:
@@ -69,14 +72,39 @@ def is_loopback(host: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")
 
 
-def from_environment(environment: Mapping[str, str]) -> dict[str, JsonValue]:
-    """Return the settings that LONGSHORE_* variables give.
+def read_settings(
+    file: PluginsFile, environment: Mapping[str, str], options: Mapping[str, object]
+) -> Settings:
+    """Join the three sources of settings; a later one wins field by field.
 
-    Lists and tables are written as JSON; a list of words may be separated by commas.
+    Args:
+        file: plugins.toml; its ``[longshore]`` table.
+        environment: the process's variables; those that start with ``LONGSHORE_`` count. Tables
+            are written as JSON, lists as JSON or separated by commas.
+        options: those of the command line, by field; None where one was not given.
 
     Raises:
-        ValueError: a variable with the prefix that is no setting, or no JSON where needed.
+        StartRefused: naming the source that is wrong, by file and line, variable or option.
     """
+    given = {name: value for name, value in options.items() if value is not None}
+    variables = _from_environment(environment)
+    try:
+        return Settings.model_validate({**file.platform, **variables, **given})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        keys = [str(key) for key in first["loc"]]
+        field = keys[0] if keys else ""
+        if field in given:
+            source = f"--{field.replace('_', '-')}"
+        elif field in variables:
+            source = ENV_PREFIX + field.upper()
+        else:
+            source = f"{file.where('longshore', *keys)}: {'.'.join(keys)}"
+        known = ", ".join(sorted(Settings.model_fields))
+        raise StartRefused(f"{source}: {first['msg']}", hint=f"Settings: {known}.") from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, JsonValue]:
     found: dict[str, JsonValue] = {}
     for name, text in environment.items():
         if not name.startswith(ENV_PREFIX) or name in CLIENT_VARIABLES or not text:
@@ -84,7 +112,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, JsonValue]:
         field = name.removeprefix(ENV_PREFIX).lower()
         if field not in Settings.model_fields:
             known = ", ".join(sorted(ENV_PREFIX + each.upper() for each in Settings.model_fields))
-            raise ValueError(f"{name} is no setting of Longshore; there are: {known}")
+            raise StartRefused(f"{name} is no setting of Longshore", hint=f"There are: {known}.")
         found[field] = _read(field, name, text)
     return found
 
@@ -96,6 +124,6 @@ def _read(field: str, name: str, text: str) -> JsonValue:
         try:
             value: JsonValue = json.loads(text)
         except ValueError as error:
-            raise ValueError(f"{name} is no JSON: {error}") from error
+            raise StartRefused(f"{name} is no JSON: {error}", hint="Write it as JSON.") from error
         return value
     return text

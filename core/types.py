@@ -300,11 +300,13 @@ class Workload(Value):
     """Names of the nodes it may run on, best first."""
     startup: float = 300
     """Seconds that a replica may take to become ready."""
+    retire: tuple[str, ...] = ()
+    """Ids of replicas that get no requests any more; if some are too many, these go first."""
 
     @property
     def fingerprint(self) -> str:
-        """A digest over all but the number of replicas; replicas of another one are outdated."""
-        content = self.model_dump_json(exclude={"replicas"})
+        """A digest over what makes replicas alike; replicas of another one are outdated."""
+        content = self.model_dump_json(exclude={"replicas", "retire"})
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -1,0 +1,46 @@
+# The two commands of the README are `make demo` and `make test`; everything else serves them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup parts demo registry test check format clean
+
+help:  ## Show what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+setup: $(STAMP)  ## Make .venv with Longshore and its tools in it
+	@deploy/dev/setup.sh
+
+$(STAMP): pyproject.toml deploy/dev/setup.sh
+	@deploy/dev/setup.sh --python
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing Longshore and its tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --editable '.[postgres]' --group dev
+	@touch $@
+
+demo: setup  ## Train, pack, push, register, serve and call a real model, then clean up
+	@$(BIN)/python examples/demo.py
+
+registry: setup  ## Run an image registry on localhost:5001 until Ctrl-C
+	@$(BIN)/python examples/parts/oci_registry.py --port 5001
+
+test: $(STAMP)  ## Run all tests, the real parts included
+	@deploy/dev/setup.sh --tests
+	@$(BIN)/python -m pytest
+
+check: $(STAMP)  ## Types, style, and who may import whom
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy src tests examples
+	@$(BIN)/lint-imports --no-cache
+
+format: $(STAMP)  ## Put the code into shape
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+clean:  ## Remove what was made
+	@rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,452 @@
+"""The controller: makes the backends run what SQL wishes, and tells routers about it.
+
+It is level-triggered. Each pass reads the whole wish and all that runs, asks ``convergence`` for
+the next step of every version, and takes these steps. A pass that was interrupted, missed or
+repeated does no harm, so nothing here needs to be remembered across a crash.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from longshore.core.convergence import (
+    Action,
+    Step,
+    converge,
+    endpoints_of,
+    surplus,
+    workload_of,
+)
+from longshore.core.errors import LongshoreError, Unavailable, WorkloadFailed
+from longshore.core.hooks import Hooks
+from longshore.core.names import VersionKey
+from longshore.core.protocols import Backend, Registry
+from longshore.core.routes import ModelRoute, RouteTable, VersionRoute
+from longshore.core.types import (
+    Decision,
+    Event,
+    Model,
+    State,
+    VersionRecord,
+    VersionStatus,
+    Wish,
+    Workload,
+    WorkloadStatus,
+    utc_now,
+)
+
+log = logging.getLogger(__name__)
+
+WORKING_INTERVAL = 0.5
+"""Seconds between passes while something is under way, so that progress is seen."""
+
+SETTLE = 0.05
+"""Seconds that hints are gathered before a pass answers them all."""
+
+DRAIN = 30.0
+"""Seconds that requests in flight get to finish before their replica is stopped."""
+
+LOADS_EVERY = timedelta(seconds=30)
+
+MOST_AT_WORK = 16
+"""How many versions are started, changed or stopped at once."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """What the controller holds in memory about one version; all of it can be lost."""
+
+    base: Workload | None = None
+    """The workload after customization, without replicas; a version never changes, so neither
+    does this."""
+    fingerprint: str = ""
+    task: asyncio.Task[None] | None = None
+    error: WorkloadFailed | None = None
+    retry_now: bool = False
+    scaled_to: int | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self.task is not None and not self.task.done()
+
+
+@dataclass(slots=True)
+class _World:
+    """What one pass saw."""
+
+    models: Sequence[Model]
+    have: dict[VersionKey, WorkloadStatus]
+    away: dict[str, Unavailable]
+    """Backends that did not answer."""
+    steps: dict[VersionKey, tuple[VersionRecord, Step]] = field(default_factory=dict)
+    wanted: dict[VersionKey, int] = field(default_factory=dict)
+
+
+class Controller:
+    """Runs the convergence loop.
+
+    Args:
+        registry: what is wished; only the status in it is written here.
+        backends: where things run, by name.
+        hooks: the plugins, for customization, scaling and events.
+        table: the router's table, told of every endpoint that comes or goes.
+        interval: seconds between passes when nothing happens.
+        now: the clock; another one in tests.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        backends: Mapping[str, Backend],
+        hooks: Hooks,
+        table: RouteTable,
+        *,
+        interval: float,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._registry = registry
+        self._backends = backends
+        self._hooks = hooks
+        self._table = table
+        self._interval = interval
+        self._now = now
+        self._kicked = asyncio.Event()
+        self._slots = asyncio.Semaphore(MOST_AT_WORK)
+        self._work: dict[VersionKey, _Work] = {}
+        self._removals: dict[VersionKey, asyncio.Task[None]] = {}
+        self._models: Sequence[Model] | None = None
+        self._have: dict[str, Sequence[WorkloadStatus]] = {}
+        self._published: dict[str, object] = {}
+        self._loads_saved = now()
+        self.passes = 0
+        """How many passes were completed."""
+
+    def kick(self) -> None:
+        """Ask for a pass soon; cheap, and any number of times."""
+        self._kicked.set()
+
+    def retry(self, key: VersionKey) -> None:
+        """Try a version that failed at once, instead of when its back-off is over."""
+        self._work.setdefault(key, _Work()).retry_now = True
+        self.kick()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the loop while the context is open."""
+        tasks = [asyncio.create_task(self._loop(), name="controller")]
+        tasks += [
+            asyncio.create_task(self._watch(backend), name=f"watch {name}")
+            for name, backend in self._backends.items()
+        ]
+        try:
+            yield
+        finally:
+            tasks += [work.task for work in self._work.values() if work.task]
+            tasks += self._removals.values()
+            await _cancel(tasks)
+
+    async def _loop(self) -> None:
+        while True:
+            self._kicked.clear()
+            try:
+                await self.converge_once()
+            except LongshoreError as error:
+                log.warning("controller pass failed: %s", error.message)
+            except Exception:
+                # Whatever a pass trips over, the next one must come.
+                log.exception("controller pass failed")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WORKING_INTERVAL if self._at_work else self._interval):
+                    await self._kicked.wait()
+                    await asyncio.sleep(SETTLE)
+
+    @property
+    def _at_work(self) -> bool:
+        return bool(self._removals) or any(work.busy for work in self._work.values())
+
+    async def _watch(self, backend: Backend) -> None:
+        while True:
+            try:
+                async for _ in backend.watch():
+                    self.kick()
+            except Exception:
+                # Without hints the loop still looks every interval.
+                log.exception("watching backend %s failed", backend.name)
+            await asyncio.sleep(self._interval)
+
+    async def converge_once(self) -> None:
+        """Make one pass: look at everything, and start what is to be done."""
+        world = await self._look()
+        for model in world.models:
+            for record in model.versions:
+                await self._decide(world, record)
+        await self._publish(world)
+        self._remove_strangers(world)
+        for record, step in world.steps.values():
+            self._act(world, record, step)
+        await self._report(world)
+        self.passes += 1
+
+    # --- looking ------------------------------------------------------------------------------
+
+    async def _look(self) -> _World:
+        try:
+            self._models = await self._registry.models()
+        except Unavailable as error:
+            # What was wished last goes on, so that warm models are served and repaired.
+            if self._models is None:
+                raise
+            log.warning("the registry does not answer: %s", error.message)
+        away: dict[str, Unavailable] = {}
+        for name, backend in self._backends.items():
+            try:
+                self._have[name] = await backend.list()
+            except Unavailable as error:
+                away[name] = error
+                log.warning("backend %s does not answer: %s", name, error.message)
+        have = {status.key: status for statuses in self._have.values() for status in statuses}
+        return _World(self._models or (), have, away)
+
+    # --- deciding -----------------------------------------------------------------------------
+
+    async def _decide(self, world: _World, record: VersionRecord) -> None:
+        key, name = record.version.key, record.version.placement.backend
+        work = self._work.setdefault(key, _Work())
+        if name in world.away:
+            reason = f"backend {name} does not answer: {world.away[name].message}"
+            status = record.status.model_copy(update={"reason": reason})
+            world.steps[key] = record, Step(status)
+            return
+        if name not in self._backends:
+            status = record.status.model_copy(
+                update={
+                    "state": State.FAILED,
+                    "reason": f"no enabled plugin offers the backend {name!r}",
+                    "hint": "Enable it in plugins.toml, or register a version for another one.",
+                }
+            )
+            world.steps[key] = record, Step(status)
+            return
+        have = world.have.get(key)
+        if work.base is None:
+            work.base = await self._hooks.chain(
+                "longshore_customize_workload",
+                "workload",
+                workload_of(record.version),
+                version=record.version,
+            )
+            work.fingerprint = work.base.fingerprint
+        wanted = await self._wanted(record, work, have)
+        world.wanted[key] = wanted
+        step = converge(
+            record,
+            have,
+            fingerprint=work.fingerprint,
+            wanted=wanted,
+            busy=work.busy,
+            error=work.error,
+            now=self._now(),
+            retry_now=work.retry_now,
+        )
+        if not work.busy:
+            work.retry_now = False
+        world.steps[key] = record, step
+
+    async def _wanted(self, record: VersionRecord, work: _Work, have: WorkloadStatus | None) -> int:
+        if record.wish is Wish.SLEEP:
+            return 0
+        scaling = record.version.spec.scaling
+        if scaling.max <= 1:
+            return 1
+        key = record.version.key
+        ready = len(endpoints_of(have))
+        load = self._table.load(key)
+        answer = await self._hooks.first(
+            "longshore_scale", version=record.version, load=load, replicas=ready
+        )
+        wanted = max(scaling.min, 1, min(scaling.max, answer.value.replicas if answer else 1))
+        if answer and work.scaled_to not in (None, wanted):
+            decision = Decision(
+                hook="longshore_scale",
+                plugin=answer.plugin,
+                outcome=wanted,
+                inputs={"in_flight": load.in_flight, "rate": load.rate, "ready": ready},
+                why=answer.value.why,
+                at=self._now(),
+            )
+            with contextlib.suppress(Unavailable):
+                await self._registry.add_decisions(key, [decision])
+        work.scaled_to = wanted
+        return wanted
+
+    # --- telling routers ----------------------------------------------------------------------
+
+    async def _publish(self, world: _World) -> None:
+        """Update the route table, and only what changed of it."""
+        known = {model.name: model for model in world.models}
+        for name in self._published.keys() - known.keys():
+            await self._table.remove(name)
+            del self._published[name]
+        for name, model in known.items():
+            route = self._route(world, model)
+            # The versions themselves never change; comparing them again would cost the most.
+            essence = (
+                model.traffic,
+                [
+                    (each.version.created_at, each.state, each.reason, each.endpoints)
+                    for each in route.versions
+                ],
+            )
+            if self._published.get(name) != essence:
+                await self._table.update(route)
+                self._published[name] = essence
+
+    def _route(self, world: _World, model: Model) -> ModelRoute:
+        versions = []
+        for record in model.versions:
+            key = record.version.key
+            status = world.steps[key][1].status
+            have = world.have.get(key)
+            leaving: Sequence[str] = ()
+            if record.wish is Wish.SLEEP:
+                have = None
+            elif not self._work[key].busy and key in world.wanted:
+                leaving = surplus(have, world.wanted[key])
+            versions.append(
+                VersionRoute(
+                    version=record.version,
+                    endpoints=tuple(
+                        each for each in endpoints_of(have) if each.replica not in leaving
+                    ),
+                    state=status.state,
+                    reason=status.reason,
+                    hint=status.hint,
+                )
+            )
+        return ModelRoute(name=model.name, traffic=model.traffic, versions=tuple(versions))
+
+    # --- acting -------------------------------------------------------------------------------
+
+    def _act(self, world: _World, record: VersionRecord, step: Step) -> None:
+        key = record.version.key
+        work = self._work[key]
+        if step.action is Action.NONE or key in self._removals:
+            return
+        backend = self._backends[record.version.placement.backend]
+        have = world.have.get(key)
+        work.error = None
+        if step.action is Action.DELETE:
+            going = self._stop(backend, key, have)
+        else:
+            assert work.base is not None  # noqa: S101 - _decide made it
+            wanted = world.wanted[key]
+            retire = surplus(have, wanted)
+            workload = work.base.model_copy(update={"replicas": wanted, "retire": retire})
+            going = self._apply(backend, work, workload)
+        work.task = self._start(going, f"{step.action.value} {key}")
+
+    def _remove_strangers(self, world: _World) -> None:
+        """Remove what runs for versions that are registered no more."""
+        self._removals = {key: task for key, task in self._removals.items() if not task.done()}
+        known = {record.version.key for model in world.models for record in model.versions}
+        for name, statuses in self._have.items():
+            if name in world.away:
+                continue
+            for status in statuses:
+                if status.key in known or status.key in self._removals:
+                    continue
+                going = self._stop(self._backends[name], status.key, status)
+                self._removals[status.key] = self._start(going, f"remove {status.key}")
+        for key in self._work.keys() - known:
+            work = self._work.pop(key)
+            if work.task:
+                work.task.cancel()
+
+    def _start(self, going: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guarded(going, name), name=name)
+        task.add_done_callback(lambda _: self.kick())
+        return task
+
+    async def _guarded(self, going: Coroutine[None, None, None], name: str) -> None:
+        async with self._slots:
+            try:
+                await going
+            except LongshoreError as error:
+                log.warning("%s: %s", name, error.message)
+            except Exception:
+                # A backend is a plugin: its bug must not end the loop. The next pass tries again.
+                log.exception("%s failed", name)
+
+    async def _apply(self, backend: Backend, work: _Work, workload: Workload) -> None:
+        if workload.retire:
+            await self._table.drain(workload.retire, DRAIN)
+        try:
+            await backend.apply(workload)
+        except WorkloadFailed as error:
+            work.error = error
+        except Unavailable:
+            raise
+        except Exception as error:
+            work.error = WorkloadFailed(
+                f"backend {backend.name} failed: {type(error).__name__}: {error}",
+                hint="This is a defect of the backend's plugin; its trace is in Longshore's log.",
+            )
+            raise
+
+    async def _stop(self, backend: Backend, key: VersionKey, have: WorkloadStatus | None) -> None:
+        await self._table.drain([replica.id for replica in have.replicas] if have else [], DRAIN)
+        await backend.delete(key)
+
+    # --- reporting ----------------------------------------------------------------------------
+
+    async def _report(self, world: _World) -> None:
+        """Write to SQL what changed, and tell it to those who listen."""
+        changed: dict[VersionKey, VersionStatus] = {}
+        events: list[Event] = []
+        for key, (record, step) in world.steps.items():
+            if step.status != record.status:
+                changed[key] = step.status
+                events += _events(key, record.status, step.status, self._now())
+        try:
+            if changed:
+                await self._registry.save_status(changed)
+            if events:
+                await self._registry.add_events(events)
+            if self._now() - self._loads_saved > LOADS_EVERY:
+                await self._registry.save_loads(self._table.loads())
+                self._loads_saved = self._now()
+        except Unavailable as error:
+            # The next pass finds the same differences and writes them.
+            log.warning("the registry does not answer: %s", error.message)
+            return
+        for event in events:
+            await self._hooks.every("longshore_on_event", event=event)
+
+
+def _events(
+    key: VersionKey, before: VersionStatus, after: VersionStatus, now: datetime
+) -> Iterable[Event]:
+    """Return what a change of status means to people."""
+    if after.state is before.state:
+        return
+    if after.state is State.READY:
+        yield Event(kind="ready", key=key, message=f"{after.ready} replicas are ready", at=now)
+    elif after.state is State.FAILED:
+        yield Event(kind="failed", key=key, message=after.reason, at=now)
+    elif after.state is State.ASLEEP:
+        yield Event(kind="stopped", key=key, message="asleep, as wished", at=now)
+    elif before.state is State.READY:
+        yield Event(kind="unready", key=key, message=after.reason or "no replica is left", at=now)
+    elif after.state in {State.PULLING, State.STARTING} and before.state is not State.PULLING:
+        yield Event(kind="started", key=key, message=after.reason or "starting", at=now)
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    pending = [task for task in tasks if not task.done()]
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)

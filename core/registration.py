@@ -1,0 +1,307 @@
+"""From what a user asks for to a version that can be stored: every step is a plugin's decision.
+
+image → profile → contract → hardware plan → nodes that fit → placement. Nothing is stored here, so
+that a preflight and a registration take exactly the same way.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from longshore.core.errors import InvalidInput, Refused, StartRefused
+from longshore.core.hooks import Answer, Hooks
+from longshore.core.names import VersionKey
+from longshore.core.protocols import Backend, Contract
+from longshore.core.settings import Settings
+from longshore.core.types import (
+    Confidence,
+    Decision,
+    Evidence,
+    HardwarePlan,
+    Image,
+    ImageProfile,
+    Node,
+    NodeProfile,
+    Placement,
+    RankedNode,
+    Serving,
+    Version,
+    VersionSpec,
+    utc_now,
+)
+
+_SUREST_FIRST = tuple(Confidence)
+
+MOST_NODES_TOLD = 20
+"""How many nodes a decision lists; a cluster may have thousands."""
+
+
+class Registration:
+    """Plans versions.
+
+    Args:
+        settings: the platform's.
+        hooks: the plugins that decide.
+        backends: where versions can run, by name.
+
+    Raises:
+        StartRefused: two plugins bring a contract of the same name.
+    """
+
+    def __init__(self, settings: Settings, hooks: Hooks, backends: Mapping[str, Backend]) -> None:
+        self._settings = settings
+        self._hooks = hooks
+        self._backends = backends
+        self._contracts = by_name("contract", hooks.at_start("longshore_contract"))
+
+    @property
+    def contracts(self) -> Mapping[str, Contract]:
+        """How containers can be called, by name, in the order in which they are tried."""
+        return {name: answer.value for name, answer in self._contracts.items()}
+
+    async def plan(self, key: VersionKey, spec: VersionSpec) -> tuple[Version, list[Decision]]:
+        """Work out everything about a version, and who decided it.
+
+        Raises:
+            InvalidInput: the backend, the image or the contract cannot be.
+            Refused: no node fits, or a plugin objects.
+            Unavailable: the image registry or the backend does not answer.
+        """
+        backend = self._backend(spec)
+        decisions: list[Decision] = []
+        image = await self._image(spec, decisions)
+        profile = await self._profile(image, decisions)
+        serving = self._serving(spec, profile, decisions)
+        nodes = [await self._node(node) for node in await backend.nodes()]
+        plan = await self._hardware(spec, profile, nodes, decisions)
+        ranked = await self._place(spec, plan, nodes, decisions)
+        version = Version(
+            key=key,
+            spec=spec,
+            image=image,
+            serving=serving,
+            placement=Placement(backend=backend.name, nodes=ranked, plan=plan),
+            created_at=utc_now(),
+        )
+        return version, decisions
+
+    def _backend(self, spec: VersionSpec) -> Backend:
+        name = spec.backend or self._settings.backend
+        if name not in self._backends:
+            raise InvalidInput(
+                f"there is no backend {name!r}",
+                pointer="/backend",
+                hint=f"Enabled backends: {_listing(self._backends)}.",
+            )
+        return self._backends[name]
+
+    async def _image(self, spec: VersionSpec, decisions: list[Decision]) -> Image:
+        answer = await self._hooks.first(
+            "longshore_resolve_image", reference=spec.image, settings=self._settings
+        )
+        if answer is None:
+            raise InvalidInput(
+                f"no plugin could find the image {spec.image!r}",
+                pointer="/image",
+                hint="Enable a plugin that resolves images (the built-in one is called images), "
+                "or see Longshore's log for why it failed.",
+            )
+        image: Image = answer.value
+        decisions.append(
+            Decision(
+                hook="longshore_resolve_image",
+                plugin=answer.plugin,
+                outcome=image.pinned,
+                inputs={"reference": spec.image},
+                why="what the reference named at that moment; what runs is the digest",
+            )
+        )
+        return image
+
+    async def _profile(self, image: Image, decisions: list[Decision]) -> ImageProfile:
+        answers, failures = await self._hooks.every("longshore_profile_image", image=image)
+        facts: dict[str, Evidence] = {}
+        for answer in answers:
+            facts = {**answer.value, **facts}
+            decisions.append(
+                Decision(
+                    hook="longshore_profile_image",
+                    plugin=answer.plugin,
+                    outcome={
+                        name: fact.model_dump()["value"] for name, fact in answer.value.items()
+                    },
+                    why="; ".join(f"{name}: {fact.source}" for name, fact in answer.value.items()),
+                )
+            )
+        decisions += [
+            Decision(
+                hook="longshore_profile_image", plugin=each.plugin, outcome=None, why=str(each)
+            )
+            for each in failures
+        ]
+        return ImageProfile(image=image, facts=facts)
+
+    def _serving(
+        self, spec: VersionSpec, profile: ImageProfile, decisions: list[Decision]
+    ) -> Serving:
+        if spec.contract is not None and spec.contract not in self._contracts:
+            raise InvalidInput(
+                f"there is no contract {spec.contract!r}",
+                pointer="/contract",
+                hint=f"Enabled contracts: {_listing(self._contracts)}.",
+            )
+        tried = [spec.contract] if spec.contract else list(self._contracts)
+        detected = (self._contracts[name].value.detect(spec, profile) for name in tried)
+        found: list[Serving] = [each for each in detected if each is not None]
+        if not found:
+            raise InvalidInput(
+                f"the image {spec.image!r} looks like none of the enabled contracts",
+                pointer="/contract",
+                hint=f"Name one with --contract: {_listing(self._contracts)}.",
+            )
+        # min keeps the first of equals, so the order of plugins breaks ties.
+        serving = min(found, key=lambda each: _SUREST_FIRST.index(each.confidence))
+        decisions.append(
+            Decision(
+                hook="longshore_contract",
+                plugin=self._contracts[serving.contract].plugin,
+                outcome=serving.model_dump(mode="json", exclude={"why"}),
+                inputs={"tried": ", ".join(tried)},
+                why=serving.why,
+            )
+        )
+        return serving
+
+    async def _node(self, node: Node) -> NodeProfile:
+        answers, _ = await self._hooks.every("longshore_profile_node", node=node)
+        facts: dict[str, Evidence] = {}
+        for answer in answers:
+            facts = {**answer.value, **facts}
+        return NodeProfile(node=node, facts=facts)
+
+    async def _hardware(
+        self,
+        spec: VersionSpec,
+        profile: ImageProfile,
+        nodes: Sequence[NodeProfile],
+        decisions: list[Decision],
+    ) -> HardwarePlan:
+        answer = await self._hooks.first(
+            "longshore_plan_hardware", version=spec, image=profile, nodes=nodes
+        )
+        if answer is None:
+            raise Refused(
+                "no plugin planned the hardware for this version",
+                hint="Enable the built-in plugin placement, or see Longshore's log.",
+            )
+        plan: HardwarePlan = answer.value
+        decisions.append(
+            Decision(
+                hook="longshore_plan_hardware",
+                plugin=answer.plugin,
+                outcome=plan.model_dump(mode="json", exclude={"verdicts", "warnings"}),
+                inputs={"resources": spec.resources.model_dump(mode="json")},
+                why="; ".join(
+                    [f"{each.rule}: {each.outcome} ({each.evidence})" for each in plan.verdicts]
+                    + list(plan.warnings)
+                ),
+            )
+        )
+        return plan
+
+    async def _place(
+        self,
+        spec: VersionSpec,
+        plan: HardwarePlan,
+        nodes: Sequence[NodeProfile],
+        decisions: list[Decision],
+    ) -> tuple[RankedNode, ...]:
+        """Filter and score all nodes; tell each plugin's part in it."""
+        against: dict[str, dict[str, str]] = {}
+        scores: dict[str, dict[str, float]] = {}
+        ranked: list[RankedNode] = []
+        for node in nodes:
+            asked = {"version": spec, "plan": plan, "node": node}
+            name = node.node.name
+            filters, _ = await self._hooks.every("longshore_filter_node", **asked)
+            for answer in filters:
+                reasons = "; ".join(answer.value)
+                against.setdefault(answer.plugin, {})[name] = reasons
+            if any(told.get(name) for told in against.values()):
+                continue
+            answers, _ = await self._hooks.every("longshore_score_node", **asked)
+            total = 0.0
+            for answer in answers:
+                weighted = self._weighted(answer)
+                scores.setdefault(answer.plugin, {})[name] = weighted
+                total += weighted
+            ranked.append(RankedNode(name=name, score=round(total, 3)))
+        for plugin, told in against.items():
+            refused = {name: why for name, why in told.items() if why}
+            decisions.append(
+                Decision(
+                    hook="longshore_filter_node",
+                    plugin=plugin,
+                    outcome=f"{len(told) - len(refused)} of {len(told)} nodes fit",
+                    why=_reasons(refused),
+                )
+            )
+        decisions += [
+            Decision(
+                hook="longshore_score_node",
+                plugin=plugin,
+                outcome=dict(sorted(told.items(), key=lambda each: -each[1])[:MOST_NODES_TOLD]),
+                why=f"weight {self._hooks.weight(plugin):g}",
+            )
+            for plugin, told in scores.items()
+        ]
+        if not ranked:
+            raise Refused(_nobody_fits(nodes, against))
+        ranked.sort(key=lambda each: -each.score)
+        return tuple(ranked)
+
+    def _weighted(self, answer: Answer) -> float:
+        if not isinstance(answer.value, int | float):
+            raise Refused(
+                f"plugin {answer.plugin} scored a node with {answer.value!r}, which is no number",
+                hint="Mend the plugin, or disable it in plugins.toml.",
+            )
+        return min(max(float(answer.value), 0.0), 100.0) * self._hooks.weight(answer.plugin)
+
+
+def by_name(what: str, answers: Sequence[Answer]) -> dict[str, Answer]:
+    """Return answers by the name of what they offer, in the same order.
+
+    Raises:
+        StartRefused: two plugins offer the same name.
+    """
+    found: dict[str, Answer] = {}
+    for answer in answers:
+        name = answer.value.name
+        if name in found:
+            raise StartRefused(
+                f"plugins {found[name].plugin} and {answer.plugin} both bring a {what} {name!r}",
+                hint="Disable one of them in plugins.toml: enabled = false",
+            )
+        found[name] = answer
+    return found
+
+
+def _nobody_fits(nodes: Sequence[NodeProfile], against: Mapping[str, Mapping[str, str]]) -> str:
+    if not nodes:
+        return "no node fits: the backend has none"
+    told = [
+        f"{plugin} on {_reasons({name: why for name, why in reasons.items() if why})}"
+        for plugin, reasons in against.items()
+        if any(reasons.values())
+    ]
+    return f"no node fits: {'. '.join(told)}"
+
+
+def _reasons(refused: Mapping[str, str]) -> str:
+    shown = [f"{name}: {why}" for name, why in list(refused.items())[:MOST_NODES_TOLD]]
+    if len(refused) > MOST_NODES_TOLD:
+        shown.append(f"and {len(refused) - MOST_NODES_TOLD} more nodes")
+    return "; ".join(shown)
+
+
+def _listing(names: Mapping[str, object]) -> str:
+    return ", ".join(names) or "none"
