@@ -1,9 +1,65 @@
-"""What all tests share: the folder on the path, and the real parts.
+"""What all tests share: the folders on the path, and the real parts.
 
 A part that is absent skips the tests that need it, and the skip says which part it is.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+import pytest
+
+TESTS = Path(__file__).parent
+sys.path[:0] = [str(TESTS), str(TESTS.parent / "examples" / "parts")]
+
+from base_image import cache_directory  # noqa: E402
+from engine_cli import EngineCli, PartMissing, find_engine_cli  # noqa: E402 - needs the path
+from oci_registry import oci_registry  # noqa: E402
+from parts.images import push_image  # noqa: E402
+from parts.postgres import Postgres, postgres_server  # noqa: E402
+
+LOGIN = ("robot", "a-secret")
+
+
+@contextmanager
+def skipping() -> Iterator[None]:
+    """Turn a missing part into a skip that names it."""
+    try:
+        yield
+    except PartMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def engine_cli() -> EngineCli:
+    """The docker or podman command line."""
+    with skipping():
+        return find_engine_cli(cache_directory())
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The ``host:port`` of an open image registry."""
+    with skipping(), oci_registry(tmp_path_factory.mktemp("registry")) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The ``host:port`` of an image registry that asks for ``LOGIN``."""
+    with skipping(), oci_registry(tmp_path_factory.mktemp("private"), login=LOGIN) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def behave(engine_cli: EngineCli, registry: str) -> str:
+    """The reference of the image whose behaviour is set by its environment."""
+    return push_image("behave", registry)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server."""
+    with skipping(), postgres_server() as server:
+        yield server

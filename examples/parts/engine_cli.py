@@ -1,0 +1,130 @@
+"""What builds, pushes and imports images: docker where an engine answers, else podman."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CAP_SYS_RESOURCE = 24
+"""Number of the capability (linux/capability.h) without which limits cannot be raised."""
+
+
+class PartMissing(Exception):
+    """A program is not there.
+
+    Args:
+        part: what is missing.
+        remedy: how to get it.
+    """
+
+    def __init__(self, part: str, remedy: str) -> None:
+        super().__init__(f"{part} is missing: {remedy}")
+        self.part = part
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class EngineCli:
+    """A container engine's command line.
+
+    Args:
+        program: ``docker`` or ``podman``.
+        environment: what to add to the process's environment.
+    """
+
+    program: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str, quiet: bool = True) -> str:
+        """Run a command and return what it printed.
+
+        Args:
+            arguments: what comes after the program's name.
+            quiet: keep its messages to ourselves unless it fails.
+
+        Raises:
+            subprocess.CalledProcessError: it failed; its messages went to standard error.
+        """
+        done = subprocess.run(
+            [self.program, *arguments],
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if quiet else None,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            sys.stderr.write(done.stderr or "")
+            done.check_returncode()
+        return done.stdout
+
+    def has_image(self, reference: str) -> bool:
+        """Return whether the engine has the image."""
+        return bool(self.run("images", "--quiet", reference).strip())
+
+    def import_root(self, archive: Path, reference: str, changes: Sequence[str] = ()) -> None:
+        """Make an image out of a tar archive of a root file system."""
+        options = [each for change in changes for each in ("--change", change)]
+        self.run("import", *options, str(archive), reference)
+
+    def build(self, context: Path, reference: str, **build_arguments: str) -> None:
+        """Build the Containerfile of a directory, without reaching for a newer base image."""
+        options = [
+            each
+            for name, value in build_arguments.items()
+            for each in ("--build-arg", f"{name}={value}")
+        ]
+        options += ["--quiet", "--file", str(context / "Containerfile"), "--tag", reference]
+        self.run("build", *options, str(context))
+
+    def push(self, reference: str) -> None:
+        """Push an image; registries on loopback may speak plain HTTP."""
+        host = reference.partition("/")[0].rpartition(":")[0] or reference.partition("/")[0]
+        plain = self.program == "podman" and (host == "localhost" or host.startswith("127."))
+        self.run("push", *(["--tls-verify=false"] if plain else []), reference)
+
+
+def find_engine_cli(cache: Path) -> EngineCli:
+    """Return the command line to use.
+
+    Args:
+        cache: a directory for the configuration that podman may need.
+
+    Raises:
+        PartMissing: there is neither.
+    """
+    if shutil.which("docker") and _answers("docker"):
+        return EngineCli("docker")
+    if not shutil.which("podman"):
+        raise PartMissing("a container engine", "install Docker, or: apt-get install podman runc")
+    return EngineCli("podman", _podman_environment(cache))
+
+
+def _answers(program: str) -> bool:
+    done = subprocess.run([program, "info"], capture_output=True, timeout=30, check=False)
+    return done.returncode == 0
+
+
+def _podman_environment(cache: Path) -> dict[str, str]:
+    """Return a configuration for hosts on which podman's defaults cannot start a container."""
+    if "CONTAINERS_CONF" in os.environ:
+        return {}
+    lines = []
+    capabilities = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if "CapEff" in line
+    )
+    if os.geteuid() == 0 and not int(capabilities.split()[1], 16) >> CAP_SYS_RESOURCE & 1:
+        # Podman raises these limits for containers, which needs the capability.
+        lines += ["[containers]", 'default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]']
+    if shutil.which("runc") and not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        # crun refuses hosts that have not moved to cgroup v2 altogether.
+        lines += ["[engine]", 'runtime = "runc"']
+    if not lines:
+        return {}
+    path = cache / "containers.conf"
+    cache.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return {"CONTAINERS_CONF": str(path)}

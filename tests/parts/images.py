@@ -1,0 +1,30 @@
+"""Test images, built once and pushed to whichever registry a test run has."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from base_image import base_image, cache_directory
+from engine_cli import find_engine_cli
+
+IMAGES = Path(__file__).parent.parent / "images"
+
+
+def push_image(name: str, registry: str) -> str:
+    """Build ``tests/images/NAME`` and push it; return its reference.
+
+    The engine's build cache makes this quick from the second run on.
+
+    Raises:
+        PartMissing: there is no container engine.
+    """
+    engine = find_engine_cli(cache_directory())
+    reference = f"{registry}/{name}:1"
+    with tempfile.TemporaryDirectory(prefix="longshore-image-") as scratch:
+        context = Path(scratch, name)
+        shutil.copytree(IMAGES / name, context)
+        engine.build(context, reference, BASE=base_image(engine))
+    engine.push(reference)
+    # The layers stay behind the reference in the registry; the engine pulls them as a user's would.
+    engine.run("rmi", reference)
+    return reference
