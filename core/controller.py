@@ -120,6 +120,7 @@ class Controller:
         self._removals: dict[VersionKey, asyncio.Task[None]] = {}
         self._models: Sequence[Model] | None = None
         self._have: dict[str, Sequence[WorkloadStatus]] = {}
+        self._found: dict[VersionKey, VersionStatus] = {}
         self._published: dict[str, object] = {}
         self._loads_saved = now()
         self.passes = 0
@@ -201,6 +202,7 @@ class Controller:
             if self._models is None:
                 raise
             log.warning("the registry does not answer: %s", error.message)
+            self._models = [self._remembered(model) for model in self._models]
         away: dict[str, Unavailable] = {}
         for name, backend in self._backends.items():
             try:
@@ -210,6 +212,14 @@ class Controller:
                 log.warning("backend %s does not answer: %s", name, error.message)
         have = {status.key: status for statuses in self._have.values() for status in statuses}
         return _World(self._models or (), have, away)
+
+    def _remembered(self, model: Model) -> Model:
+        """Return a model that SQL told earlier, with the status that was found since."""
+        versions = tuple(
+            record.model_copy(update={"status": self._found.get(record.version.key, record.status)})
+            for record in model.versions
+        )
+        return model.model_copy(update={"versions": versions})
 
     # --- deciding -----------------------------------------------------------------------------
 
@@ -405,6 +415,7 @@ class Controller:
 
     async def _report(self, world: _World) -> None:
         """Write to SQL what changed, and tell it to those who listen."""
+        self._found = {key: step.status for key, (_, step) in world.steps.items()}
         changed: dict[VersionKey, VersionStatus] = {}
         events: list[Event] = []
         for key, (record, step) in world.steps.items():

@@ -3,6 +3,7 @@
 A later source wins field by field. Plugins have settings of their own; see ``core.plugins``.
 """
 
+import ipaddress
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,7 +70,10 @@ class Settings(Value):
 def is_loopback(host: str) -> bool:
     """Return whether a host name or address is this machine's loopback."""
     host = host.strip("[]").lower()
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_settings(

@@ -4,6 +4,7 @@ Times are aware datetimes in UTC, durations seconds, CPU millicores, memory mebi
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -255,7 +256,9 @@ class Version(Value):
         The tag is left out: two tags that name the same bytes are the same content.
         """
         asked = self.spec.model_copy(update={"image": self.image.pinned})
-        return hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
+        # Sorted, for the order in which somebody names the variables of env means nothing.
+        text = json.dumps(asked.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Decision(Value):

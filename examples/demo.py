@@ -60,11 +60,8 @@ def demo(scratch: Path) -> Outcome:
         with longshore_up(scratch) as url:
             say("Registering digits 1")
             longshore("register", "digits", "1", reference, url=url)
-            held_out = json.loads(
-                (
-                    train(example, fetch_packages(example / "requirements.txt")) / "held_out.json"
-                ).read_text()
-            )
+            model = train(example, fetch_packages(example / "requirements.txt"))
+            held_out = json.loads((model / "held_out.json").read_text())
             say(f"Sending {SAMPLES} samples that the model has never seen")
             outcome = send(url, held_out)
             report(outcome, url)

@@ -1,0 +1,359 @@
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pluggy
+import pytest
+from examples_of import NOON, version
+from parts.memory_backend import MemoryBackend
+
+from longshore import Event, Load, ScaleWish, Version, VersionKey, Workload, hookimpl
+from longshore.core import hookspecs
+from longshore.core.controller import Controller
+from longshore.core.errors import Unavailable, WorkloadFailed
+from longshore.core.hooks import Hooks
+from longshore.core.types import ReplicaState, State, VersionStatus, Wish
+from longshore.plugins.sql_registry.registry import SqlRegistry
+from longshore.router.table import Table
+
+IRIS = VersionKey("iris", "1")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = NOON
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def forward(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+@dataclass
+class World:
+    registry: SqlRegistry
+    backend: MemoryBackend
+    table: Table
+    hooks: Hooks
+    controller: Controller
+    clock: Clock
+    new_controller: Callable[[], Controller]
+
+    async def status(self) -> VersionStatus:
+        return (await self.registry.version(IRIS)).status
+
+    async def passes(self, number: int = 2) -> None:
+        """Make passes, and let the work that each starts come to its end."""
+        for _ in range(number):
+            await self.controller.converge_once()
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+    def endpoints(self) -> list[str]:
+        route = self.controller._published.get("iris")  # noqa: SLF001 - what routers were told
+        return [] if route is None else [each.replica for each in route[1][0][3]]  # type: ignore[index]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    registry = SqlRegistry(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    await registry.open()
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    hooks, backend, clock = Hooks(manager), MemoryBackend(), Clock()
+    table = Table(hooks)
+
+    def new_controller() -> Controller:
+        return Controller(registry, {"engine": backend}, hooks, table, interval=3600, now=clock)
+
+    yield World(registry, backend, table, hooks, new_controller(), clock, new_controller)
+    await registry.close()
+
+
+async def test_a_registered_version_runs_and_is_routed(world: World) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    assert world.backend.calls == ["apply iris:1 1"]
+    assert (await world.status()).state is State.READY
+    assert world.endpoints() == ["replica-1"]
+
+
+async def test_passes_without_a_difference_change_nothing(world: World) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes(3)
+    before = await world.registry.version(IRIS)
+    await world.passes(3)
+    assert world.backend.calls == ["apply iris:1 1"]
+    assert await world.registry.version(IRIS) == before
+
+
+async def test_a_new_controller_adopts_what_runs(world: World) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    world.controller = world.new_controller()
+    await world.passes()
+    assert world.backend.calls == ["apply iris:1 1"]
+
+
+async def test_everything_lost_but_sql_comes_back(world: World) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    world.backend.running.clear()
+    await world.passes()
+    assert world.backend.calls == ["apply iris:1 1", "apply iris:1 1"]
+    assert (await world.status()).state is State.READY
+
+
+async def test_what_is_registered_no_more_is_removed(world: World) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    await world.registry.delete_version(IRIS)
+    await world.passes()
+    assert world.backend.calls[-1] == "delete iris:1"
+    assert world.backend.running == {}
+
+
+async def test_a_version_registered_again_while_its_old_replicas_go_waits_for_them(
+    world: World,
+) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    await world.registry.delete_version(IRIS)
+    await world.controller.converge_once()
+    await world.registry.add_version(version(env={"NEW": "1"}), [])
+    await world.passes(3)
+    assert world.backend.calls == ["apply iris:1 1", "delete iris:1", "apply iris:1 1"]
+    assert (await world.status()).state is State.READY
+
+
+async def test_requests_in_flight_finish_before_their_replica_goes(world: World) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    drained: list[object] = []
+    original = world.table.drain
+
+    async def drain(replicas: object, within: float) -> bool:
+        drained.append(replicas)
+        assert world.backend.calls == ["apply iris:1 1"], "still running while it drains"
+        assert world.endpoints() == [], "no new requests by then"
+        return await original([], within)
+
+    world.table.drain = drain  # type: ignore[method-assign,assignment]
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
+    await world.passes()
+    assert drained == [["replica-1"]]
+    assert world.backend.calls[-1] == "delete iris:1"
+    assert (await world.status()).state is State.ASLEEP
+
+
+async def test_a_start_that_fails_is_told_and_tried_again_later(world: World) -> None:
+    world.backend.failing = WorkloadFailed("no such image", hint="push it")
+    await world.registry.add_version(version(), [])
+    await world.passes(5)
+    status = await world.status()
+    assert (status.state, status.reason) == (State.FAILED, "no such image")
+    assert len(world.backend.calls) == 1, "its back-off is not over"
+    world.clock.forward(1)
+    await world.passes(5)
+    assert (await world.status()).failures == 2
+    assert len(world.backend.calls) == 2
+    world.backend.failing = None
+    world.clock.forward(2)
+    await world.passes()
+    assert (await world.status()).state is State.READY
+
+
+async def test_the_back_off_survives_a_restart_of_the_controller(world: World) -> None:
+    world.backend.failing = WorkloadFailed("no such image")
+    await world.registry.add_version(version(), [])
+    await world.passes(3)
+    world.controller = world.new_controller()
+    await world.passes(3)
+    assert len(world.backend.calls) == 1
+
+
+async def test_somebody_who_asks_gets_the_next_try_at_once(world: World) -> None:
+    world.backend.failing = WorkloadFailed("no such image")
+    await world.registry.add_version(version(), [])
+    await world.passes(3)
+    world.controller.retry(IRIS)
+    await world.passes(3)
+    assert len(world.backend.calls) == 2
+
+
+async def test_a_killed_replica_is_replaced(world: World) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    world.clock.forward(61)
+    world.backend.kill(IRIS)
+    await world.passes(1)
+    assert world.endpoints() == []
+    await world.passes(1)
+    assert world.endpoints() == ["replica-2"]
+
+
+async def test_while_sql_is_away_warm_models_are_served_and_repaired(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    world.clock.forward(61)
+
+    async def away(*_: object) -> None:
+        raise Unavailable("the database does not answer")
+
+    working = world.registry.models, world.registry.save_status
+    world.registry.models = world.registry.save_status = away  # type: ignore[method-assign,assignment]
+    assert world.endpoints() == ["replica-1"]
+    world.backend.kill(IRIS)
+    with caplog.at_level(logging.WARNING):
+        await world.passes()
+    assert world.endpoints() == ["replica-2"]
+    assert "the database does not answer" in caplog.text
+    world.registry.models, world.registry.save_status = working  # type: ignore[method-assign]
+    await world.passes()
+    assert (await world.status()).state is State.READY
+
+
+async def test_while_the_engine_is_away_nothing_is_changed_and_users_are_told(
+    world: World,
+) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    world.backend.away = True
+    await world.passes()
+    assert world.endpoints() == ["replica-1"], "it may well be serving"
+    assert "does not answer: the engine is away" in (await world.status()).reason
+    world.backend.away = False
+    await world.passes()
+    assert (await world.status()).reason == ""
+    assert world.backend.calls == ["apply iris:1 1"]
+
+
+async def test_a_backend_that_is_not_enabled_fails_its_versions_only(world: World) -> None:
+    placement = version().placement.model_copy(update={"backend": "moon"})
+    await world.registry.add_version(version().model_copy(update={"placement": placement}), [])
+    await world.registry.add_version(version("roses"), [])
+    await world.passes()
+    assert "'moon'" in (await world.status()).reason
+    roses = await world.registry.version(VersionKey("roses", "1"))
+    assert roses.status.state is State.READY
+
+
+async def test_one_slow_start_keeps_nobody_else_waiting(world: World) -> None:
+    world.backend.slow = 3600
+    await world.registry.add_version(version(), [])
+    await world.controller.converge_once()
+    await asyncio.sleep(0)
+    world.backend.slow = 0
+    await world.registry.add_version(version("roses"), [])
+    await world.passes()
+    assert (await world.status()).state is State.STARTING
+    roses = await world.registry.version(VersionKey("roses", "1"))
+    assert roses.status.state is State.READY
+    assert world.backend.calls.count("apply iris:1 1") == 1, "never twice at once"
+
+
+class Plugin:
+    """A third party's plugin that takes part in everything that the controller asks."""
+
+    def __init__(self) -> None:
+        self.wanted = 2
+        self.events: list[str] = []
+
+    @hookimpl
+    def longshore_customize_workload(self, version: Version, workload: Workload) -> Workload:
+        labels = {**workload.labels, "team": version.key.name}
+        return workload.model_copy(update={"labels": labels})
+
+    @hookimpl
+    def longshore_scale(self, version: Version, load: Load, replicas: int) -> ScaleWish:
+        return ScaleWish(replicas=self.wanted, why=f"as the test wants, of {replicas}")
+
+    @hookimpl
+    def longshore_on_event(self, event: Event) -> None:
+        self.events.append(f"{event.kind} {event.key}")
+
+
+async def test_plugins_scale_customize_and_hear_of_it(world: World) -> None:
+    plugin = Plugin()
+    world.hooks.manager.register(plugin, name="third-party")
+    await world.registry.add_version(version(scaling={"min": 1, "max": 3}), [])
+    await world.passes()
+    assert world.backend.calls == ["apply iris:1 2"]
+    assert plugin.events == ["started iris:1", "ready iris:1"]
+
+    plugin.wanted = 9
+    await world.passes()
+    assert world.backend.calls[-1] == "apply iris:1 3", "within the user's bounds"
+    decision = (await world.registry.decisions(IRIS))[-1]
+    assert (decision.hook, decision.plugin, decision.outcome) == (
+        "longshore_scale",
+        "third-party",
+        3,
+    )
+
+    plugin.wanted = 1
+    await world.passes(1)
+    assert world.endpoints() == ["replica-1"]
+    await world.passes(1)
+    assert world.backend.calls[-1] == "apply iris:1 1"
+    assert [each.id for each in world.backend.running[IRIS].replicas] == ["replica-1"]
+
+
+async def test_a_plugin_that_raises_is_named_and_takes_nothing_down(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        @hookimpl
+        def longshore_customize_workload(self, workload: Workload) -> Workload:
+            raise RuntimeError("broken")
+
+        @hookimpl
+        def longshore_scale(self) -> ScaleWish:
+            raise RuntimeError("broken")
+
+        @hookimpl
+        def longshore_on_event(self) -> None:
+            raise RuntimeError("broken")
+
+    world.hooks.manager.register(Broken(), name="broken-plugin")
+    await world.registry.add_version(version(scaling={"min": 1, "max": 3}), [])
+    await world.passes()
+    assert (await world.status()).state is State.READY
+    assert "plugin broken-plugin raised in longshore_scale" in caplog.text
+
+
+async def test_a_backend_with_a_bug_fails_its_version_and_not_the_loop(world: World) -> None:
+    async def apply(workload: Workload) -> None:
+        raise KeyError("a bug")
+
+    world.backend.apply = apply  # type: ignore[method-assign]
+    await world.registry.add_version(version(), [])
+    await world.passes(3)
+    status = await world.status()
+    assert status.state is State.FAILED
+    assert "KeyError: 'a bug'" in status.reason
+
+
+async def test_the_loop_runs_by_itself_and_answers_a_kick(world: World) -> None:
+    async with world.controller.running():
+        await world.registry.add_version(version(), [])
+        world.controller.kick()
+        for _ in range(500):
+            if (await world.status()).state is State.READY:
+                break
+            await asyncio.sleep(0.02)
+    assert world.controller.passes >= 2
+
+
+async def test_an_unready_replica_gets_no_requests(world: World) -> None:
+    world.backend.state = ReplicaState.STARTING
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    assert world.endpoints() == []
+    assert (await world.status()).state is State.STARTING

@@ -1,0 +1,104 @@
+"""A backend without an engine: a stand-in where a test is about the controller's own decisions.
+
+What it shows of the controller holds for any backend; what a real engine does is tested in
+tests/plugins/engine and tests/system.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from longshore.core.errors import Unavailable, WorkloadFailed
+from longshore.core.names import VersionKey
+from longshore.core.types import (
+    Address,
+    Node,
+    Replica,
+    ReplicaState,
+    Workload,
+    WorkloadStatus,
+)
+
+
+@dataclass
+class MemoryBackend:
+    """Runs nothing, and remembers what it was asked."""
+
+    name: str = "engine"
+    state: ReplicaState = ReplicaState.READY
+    """What new replicas are."""
+    failing: WorkloadFailed | None = None
+    away: bool = False
+    slow: float = 0.0
+    """Seconds that apply takes."""
+    running: dict[VersionKey, WorkloadStatus] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    async def open(self, installation: str) -> None: ...
+
+    async def close(self, *, stop_workloads: bool) -> None: ...
+
+    def describe(self) -> str:
+        return "memory"
+
+    async def apply(self, workload: Workload) -> None:
+        self._answer()
+        self.calls.append(f"apply {workload.key} {workload.replicas}")
+        await asyncio.sleep(self.slow)
+        if self.failing:
+            raise self.failing
+        before = self.running.get(workload.key)
+        kept = [
+            each
+            for each in (before.replicas if before else ())
+            if before
+            and before.fingerprint == workload.fingerprint
+            and each.state is not ReplicaState.EXITED
+            and each.id not in workload.retire
+        ][: workload.replicas]
+        new = [self._replica() for _ in range(workload.replicas - len(kept))]
+        self.running[workload.key] = WorkloadStatus(
+            key=workload.key, fingerprint=workload.fingerprint, replicas=(*kept, *new)
+        )
+
+    async def delete(self, key: VersionKey) -> None:
+        self._answer()
+        self.calls.append(f"delete {key}")
+        self.running.pop(key, None)
+
+    async def list(self) -> Sequence[WorkloadStatus]:
+        self._answer()
+        return list(self.running.values())
+
+    async def watch(self) -> AsyncIterator[None]:
+        while True:
+            await asyncio.sleep(3600)
+            yield
+
+    async def logs(
+        self, key: VersionKey, *, tail: int = 100, follow: bool = False
+    ) -> AsyncIterator[str]:
+        yield f"log of {key}"
+
+    async def nodes(self) -> Sequence[Node]:
+        return [Node(name="here", architecture="amd64", cpu_millicores=2000, memory_mib=4096)]
+
+    def kill(self, key: VersionKey, reason: str = "exited with code 137") -> None:
+        """Let all replicas of a version be dead."""
+        status = self.running[key]
+        dead = tuple(
+            each.model_copy(update={"state": ReplicaState.EXITED, "reason": reason})
+            for each in status.replicas
+        )
+        self.running[key] = status.model_copy(update={"replicas": dead})
+
+    def _replica(self) -> Replica:
+        number = next(self.numbers)
+        address = Address(host="127.0.0.1", port=40000 + number)
+        return Replica(id=f"replica-{number}", state=self.state, address=address)
+
+    def _answer(self) -> None:
+        if self.away:
+            raise Unavailable("the engine is away", hint="start it")
