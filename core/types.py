@@ -201,6 +201,8 @@ class HardwarePlan(Value):
     """Which hardware a version gets."""
 
     target: Literal["cpu", "gpu"] = "cpu"
+    architectures: tuple[str, ...] = ()
+    """Of the nodes that the image can run on; empty where that is not known."""
     gpu_count: int = 0
     cpu_millicores: int | None = None
     memory_mib: int | None = None

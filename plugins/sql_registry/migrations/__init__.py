@@ -1,0 +1,1 @@
+"""Alembic's environment; ``migrate.py`` runs it."""

@@ -1,0 +1,321 @@
+"""The registry's methods, one transaction each."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from longshore.core.names import VersionKey
+from longshore.core.protocols import Registry
+from longshore.core.types import (
+    Decision,
+    Event,
+    Load,
+    Model,
+    State,
+    TrafficRule,
+    Version,
+    VersionRecord,
+    VersionStatus,
+    Wake,
+    Wish,
+    utc_now,
+)
+from longshore.plugins.sql_registry import rows
+from longshore.plugins.sql_registry import tables as t
+from longshore.plugins.sql_registry.database import Database, reads, writes
+from longshore.plugins.sql_registry.difference import conflict
+
+DECISIONS_KEPT = 200
+"""Per version."""
+EVENTS_KEPT = 10_000
+
+
+class SqlRegistry(Registry):
+    """Longshore's memory in SQLite or PostgreSQL; ``core.protocols.Registry`` has the promises.
+
+    Args:
+        url: SQLAlchemy URL.
+
+    Raises:
+        StartRefused: the URL cannot be used, or the database's driver is missing.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+
+    async def open(self) -> None:
+        """Make or upgrade the tables."""
+        await self.database.prepare()
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        await self.database.close()
+
+    @reads
+    def installation(self, sql: Connection) -> str:
+        """Return the id that was made with the database."""
+        made: str = sql.execute(select(t.installation.c.id)).scalar_one()
+        return made
+
+    @writes
+    def add_version(self, sql: Connection, version: Version, decisions: Sequence[Decision]) -> bool:
+        """Store a version, unless its number is taken."""
+        key, placement = version.key, version.placement
+        stored = sql.execute(rows.select_versions().where(*rows.of_key(key))).one_or_none()
+        if stored:
+            return self._same(sql, rows.record(stored).version, version)
+        if sql.scalar(select(t.models.c.name).where(t.models.c.name == key.name)) is None:
+            model = {"name": key.name, "traffic": TrafficRule(), "created_at": version.created_at}
+            sql.execute(insert(t.models).values(model))
+        version_id: int = sql.execute(
+            insert(t.versions)
+            .values(
+                model=key.name,
+                version=key.version,
+                digest=version.image.digest,
+                spec=version.spec,
+                image=version.image,
+                serving=version.serving,
+                created_at=version.created_at,
+                wish=Wish.RUN,
+                status=VersionStatus(),
+            )
+            .returning(t.versions.c.id)
+        ).scalar_one()
+        sql.execute(
+            insert(t.placements).values(
+                version_id=version_id,
+                backend=placement.backend,
+                nodes=placement.nodes,
+                plan=placement.plan,
+            )
+        )
+        sql.execute(insert(t.loads).values(version_id=version_id, in_flight=0, held=0, rate=0))
+        _add_decisions(sql, version_id, decisions)
+        return True
+
+    @staticmethod
+    def _same(sql: Connection, stored: Version, new: Version) -> bool:
+        if stored.content == new.content:
+            return False
+        same_model = t.versions.c.model == new.key.name
+        taken = sql.scalars(select(t.versions.c.version).where(same_model)).all()
+        raise conflict(stored, new, taken)
+
+    @writes
+    def delete_version(self, sql: Connection, key: VersionKey) -> bool:
+        """Delete the version's rows, take it out of the traffic rule, and end an empty model."""
+        if not sql.execute(delete(t.versions).where(*rows.of_key(key))).rowcount:
+            return False
+        this_model = t.models.c.name == key.name
+        others = select(t.versions.c.id).where(t.versions.c.model == key.name).limit(1)
+        if sql.scalar(others) is None:
+            sql.execute(delete(t.models).where(this_model))
+            return True
+        rule: TrafficRule = sql.execute(select(t.models.c.traffic).where(this_model)).scalar_one()
+        if key.version in rule.weights:
+            left = {name: each for name, each in rule.weights.items() if name != key.version}
+            # A rule that leaves nobody any traffic is none.
+            rule = TrafficRule(weights=left if any(left.values()) else {})
+            sql.execute(update(t.models).where(this_model).values(traffic=rule))
+        return True
+
+    @reads
+    def model(self, sql: Connection, name: str) -> Model:
+        """Return the model of that name."""
+        found = sql.execute(rows.select_versions().where(t.versions.c.model == name)).all()
+        if not found:
+            raise rows.no_model(sql, name)
+        return rows.as_models(found)[0]
+
+    @reads
+    def models(self, sql: Connection) -> Sequence[Model]:
+        """Return everything, by one query."""
+        return rows.as_models(sql.execute(rows.select_versions()))
+
+    @reads
+    def version(self, sql: Connection, key: VersionKey) -> VersionRecord:
+        """Return the version of that number."""
+        found = sql.execute(rows.select_versions().where(*rows.of_key(key))).one_or_none()
+        if not found:
+            raise rows.no_version(sql, key)
+        return rows.record(found)
+
+    @writes
+    def set_traffic(self, sql: Connection, name: str, rule: TrafficRule) -> None:
+        """Replace the rule, if the model has each version in it."""
+        known = set(sql.scalars(select(t.versions.c.version).where(t.versions.c.model == name)))
+        if not known:
+            raise rows.no_model(sql, name)
+        for version in rule.weights:
+            if version not in known:
+                raise rows.no_version(sql, VersionKey(name, version))
+        sql.execute(update(t.models).where(t.models.c.name == name).values(traffic=rule))
+
+    @writes
+    def set_wish(self, sql: Connection, key: VersionKey, wish: Wish, reason: str) -> None:
+        """Write the wish alone, and a line of the ledger where somebody is woken."""
+        found = sql.execute(select(t.versions.c.id, t.versions.c.wish).where(*rows.of_key(key)))
+        row = found.one_or_none()
+        if not row:
+            raise rows.no_version(sql, key)
+        if row.wish == wish:
+            return
+        sql.execute(update(t.versions).where(t.versions.c.id == row.id).values(wish=wish))
+        if wish is Wish.RUN:
+            wake = {"version_id": row.id, "asked_at": utc_now(), "reason": reason}
+            sql.execute(insert(t.wakes).values(wake))
+
+    @writes
+    def save_status(self, sql: Connection, statuses: Mapping[VersionKey, VersionStatus]) -> None:
+        """Write the statuses alone, and when the woken became ready."""
+        if not statuses:
+            return
+        sql.execute(
+            update(t.versions).where(*_this_version()).values(status=bindparam("new_status")),
+            [_named(key) | {"new_status": status} for key, status in statuses.items()],
+        )
+        waking = select(t.wakes.c.id, t.wakes.c.asked_at, t.versions.c.model, t.versions.c.version)
+        still_open = t.wakes.c.ready_at.is_(None)
+        for wake in sql.execute(waking.join(t.versions).where(still_open)).all():
+            status = statuses.get(VersionKey(wake.model, wake.version))
+            if status and status.state is State.READY:
+                # It may have been ready all the while, if it was woken while going to sleep.
+                ready_at = max(status.since, wake.asked_at)
+                sql.execute(
+                    update(t.wakes).where(t.wakes.c.id == wake.id).values(ready_at=ready_at)
+                )
+
+    @writes
+    def save_loads(self, sql: Connection, loads: Sequence[Load]) -> None:
+        """Overwrite the loads; each version got its row when it was registered."""
+        if loads:
+            columns = ("in_flight", "held", "rate", "last_request_at", "last_answer_at")
+            this = select(t.versions.c.id).where(*_this_version()).scalar_subquery()
+            sql.execute(
+                update(t.loads)
+                .where(t.loads.c.version_id == this)
+                .values({name: bindparam(f"new_{name}") for name in columns})
+                .values(saved_at=utc_now()),
+                [
+                    _named(load.key) | {f"new_{name}": getattr(load, name) for name in columns}
+                    for load in loads
+                ],
+            )
+
+    @reads
+    def loads(self, sql: Connection) -> Mapping[VersionKey, Load]:
+        """Return the loads that were saved."""
+        found = sql.execute(
+            select(t.loads, t.versions.c.model, t.versions.c.version)
+            .join(t.versions)
+            .where(t.loads.c.saved_at.is_not(None))
+        )
+        return {
+            (key := VersionKey(row.model, row.version)): Load(
+                key=key,
+                in_flight=row.in_flight,
+                held=row.held,
+                rate=row.rate,
+                last_request_at=row.last_request_at,
+                last_answer_at=row.last_answer_at,
+            )
+            for row in found
+        }
+
+    @writes
+    def add_decisions(
+        self, sql: Connection, key: VersionKey, decisions: Sequence[Decision]
+    ) -> None:
+        """Keep the decisions; those about a version that is gone are passed over."""
+        version_id = rows.version_id(sql, key)
+        if version_id is not None:
+            _add_decisions(sql, version_id, decisions)
+
+    @reads
+    def decisions(self, sql: Connection, key: VersionKey) -> Sequence[Decision]:
+        """Return them in the order in which they were kept; none of a version that is gone."""
+        of_version = select(t.decisions.c.decision).join(t.versions).where(*rows.of_key(key))
+        return sql.scalars(of_version.order_by(t.decisions.c.id)).all()
+
+    @writes
+    def add_events(self, sql: Connection, events: Sequence[Event]) -> None:
+        """Keep events."""
+        if events:
+            sql.execute(
+                insert(t.events),
+                [
+                    {
+                        "kind": event.kind,
+                        "model": event.key.name,
+                        "version": event.key.version,
+                        "message": event.message,
+                        "at": event.at,
+                    }
+                    for event in events
+                ],
+            )
+            _keep_newest(sql, t.events, EVENTS_KEPT)
+
+    @reads
+    def events(
+        self, sql: Connection, key: VersionKey | None = None, limit: int = 100
+    ) -> Sequence[Event]:
+        """Return the newest events."""
+        newest = select(t.events).order_by(t.events.c.id.desc()).limit(limit)
+        if key:
+            newest = newest.where(t.events.c.model == key.name, t.events.c.version == key.version)
+        found = [
+            Event(
+                kind=row.kind,
+                key=VersionKey(row.model, row.version),
+                message=row.message,
+                at=row.at,
+            )
+            for row in sql.execute(newest)
+        ]
+        return found[::-1]
+
+    @reads
+    def wakes(self, sql: Connection, key: VersionKey, limit: int = 100) -> Sequence[Wake]:
+        """Return the newest lines of the ledger; none of a version that is gone."""
+        of_version = select(t.wakes).join(t.versions).where(*rows.of_key(key))
+        found = [
+            Wake(key=key, asked_at=row.asked_at, ready_at=row.ready_at, reason=row.reason)
+            for row in sql.execute(of_version.order_by(t.wakes.c.id.desc()).limit(limit))
+        ]
+        return found[::-1]
+
+
+def _this_version() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions of a statement that runs for many versions; see ``_named``."""
+    return (
+        t.versions.c.model == bindparam("of_model"),
+        t.versions.c.version == bindparam("of_version"),
+    )
+
+
+def _named(key: VersionKey) -> dict[str, object]:
+    return {"of_model": key.name, "of_version": key.version}
+
+
+def _add_decisions(sql: Connection, version_id: int, decisions: Sequence[Decision]) -> None:
+    if decisions:
+        values = [{"version_id": version_id, "decision": decision} for decision in decisions]
+        sql.execute(insert(t.decisions), values)
+        of_version = t.decisions.c.version_id == version_id
+        _keep_newest(sql, t.decisions, DECISIONS_KEPT, of_version)
+
+
+def _keep_newest(sql: Connection, table: Table, kept: int, *among: ColumnElement[bool]) -> None:
+    newest_out = select(table.c.id).where(*among).order_by(table.c.id.desc()).offset(kept).limit(1)
+    sql.execute(delete(table).where(*among, table.c.id <= newest_out.scalar_subquery()))

@@ -1,0 +1,96 @@
+"""From rows to domain values, and what to say where there is no row."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select
+
+from longshore.core.errors import NotFound
+from longshore.core.names import VersionKey
+from longshore.core.types import Model, Placement, Version, VersionRecord, Wish
+from longshore.plugins.sql_registry.tables import models, placements, versions
+
+
+def select_versions() -> Select[Any]:
+    """Return the query for complete versions with their models, oldest first."""
+    return (
+        select(
+            versions,
+            placements.c.backend,
+            placements.c.nodes,
+            placements.c.plan,
+            models.c.traffic,
+            models.c.created_at.label("model_created_at"),
+        )
+        .join(placements, placements.c.version_id == versions.c.id)
+        .join(models, models.c.name == versions.c.model)
+        .order_by(versions.c.id)
+    )
+
+
+def of_key(key: VersionKey) -> tuple[Any, Any]:
+    """Return the conditions that pick one version."""
+    return versions.c.model == key.name, versions.c.version == key.version
+
+
+def version_id(sql: Connection, key: VersionKey) -> int | None:
+    """Return what other tables call the version; None where there is none."""
+    return sql.scalar(select(versions.c.id).where(*of_key(key)))
+
+
+def record(row: Row[Any]) -> VersionRecord:
+    """Return the version in a row of ``select_versions``."""
+    return VersionRecord(
+        version=Version(
+            key=VersionKey(row.model, row.version),
+            spec=row.spec,
+            image=row.image,
+            serving=row.serving,
+            placement=Placement(backend=row.backend, nodes=row.nodes, plan=row.plan),
+            created_at=row.created_at,
+        ),
+        wish=Wish(row.wish),
+        status=row.status,
+    )
+
+
+def as_models(rows: Iterable[Row[Any]]) -> list[Model]:
+    """Return the models in rows of ``select_versions``, by name."""
+    by_name: dict[str, list[Row[Any]]] = {}
+    for row in rows:
+        by_name.setdefault(row.model, []).append(row)
+    return [
+        Model(
+            name=name,
+            traffic=of_model[0].traffic,
+            created_at=of_model[0].model_created_at,
+            versions=tuple(record(row) for row in of_model),
+        )
+        # Sorted here: PostgreSQL's order is that of its locale.
+        for name, of_model in sorted(by_name.items())
+    ]
+
+
+def no_model(sql: Connection, name: str) -> NotFound:
+    """Return the error for a model that is not there."""
+    return _not_found("model", name, sql.scalars(select(models.c.name)).all())
+
+
+def no_version(sql: Connection, key: VersionKey) -> NotFound:
+    """Return the error for a version that is not there."""
+    keys = select(versions.c.model, versions.c.version).order_by(versions.c.id.desc())
+    same_model = sql.execute(keys.where(versions.c.model == key.name)).all()
+    found = same_model or sql.execute(keys).all()
+    return _not_found("version", str(key), [f"{model}:{version}" for model, version in found])
+
+
+def _not_found(what: str, name: str, known: Sequence[str]) -> NotFound:
+    nearest = difflib.get_close_matches(name, known, n=3)
+    if nearest:
+        hint = f"Did you mean {' or '.join(nearest)}?"
+    elif known:
+        hint = "longshore models lists what is registered."
+    else:
+        hint = "Nothing is registered yet: longshore register NAME VERSION IMAGE"
+    return NotFound(f"there is no {what} {name!a}", nearest=nearest, hint=hint)

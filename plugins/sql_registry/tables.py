@@ -1,0 +1,144 @@
+"""The tables. What is queried is a column, what only travels through is JSON.
+
+After a change here, write the migration: ``python -m longshore.plugins.sql_registry.migrate
+"what changes"``.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+)
+
+from longshore.core.types import (
+    Decision,
+    HardwarePlan,
+    Image,
+    RankedNode,
+    Serving,
+    TrafficRule,
+    VersionSpec,
+    VersionStatus,
+)
+from longshore.plugins.sql_registry.columns import Json, Moment, Words
+
+# Constraints need names, or a later migration cannot take them away.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+# SQLite counts up by itself only what is called INTEGER.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _of_version(*, primary_key: bool = False) -> Column[int]:
+    """Return the column of rows that go when their version goes."""
+    version = ForeignKey("versions.id", ondelete="CASCADE")
+    return Column("version_id", _Id, version, primary_key=primary_key, nullable=False)
+
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("created_at", Moment, nullable=False),
+    comment="One row, made with the database.",
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("traffic", Json(TrafficRule), nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", _Id, primary_key=True, comment="Grows in the order of registration."),
+    Column("model", Words, ForeignKey("models.name"), nullable=False),
+    Column("version", Words, nullable=False),
+    Column("digest", Words, nullable=False, comment="Of the image."),
+    Column("spec", Json(VersionSpec), nullable=False),
+    Column("image", Json(Image), nullable=False),
+    Column("serving", Json(Serving), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    # Written by users and policies, and by the controller; no statement writes both.
+    Column("wish", Words, nullable=False),
+    Column("status", Json(VersionStatus), nullable=False),
+    UniqueConstraint("model", "version"),
+)
+Index(None, versions.c.digest)
+
+placements = Table(
+    "placements",
+    metadata,
+    _of_version(primary_key=True),
+    Column("backend", Words, nullable=False),
+    Column("nodes", Json(tuple[RankedNode, ...]), nullable=False),
+    Column("plan", Json(HardwarePlan), nullable=False),
+)
+
+loads = Table(
+    "loads",
+    metadata,
+    _of_version(primary_key=True),
+    Column("saved_at", Moment, comment="Empty until a router told of the version."),
+    Column("in_flight", Integer, nullable=False),
+    Column("held", Integer, nullable=False),
+    Column("rate", Double, nullable=False),
+    Column("last_request_at", Moment),
+    Column("last_answer_at", Moment),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _of_version(),
+    Column("decision", Json(Decision), nullable=False),
+)
+Index(None, decisions.c.version_id, decisions.c.id)
+
+wakes = Table(
+    "wakes",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _of_version(),
+    Column("asked_at", Moment, nullable=False),
+    Column("ready_at", Moment),
+    Column("reason", Words, nullable=False),
+)
+Index(None, wakes.c.version_id, wakes.c.id)
+Index(
+    "ix_wakes_open",
+    wakes.c.version_id,
+    sqlite_where=wakes.c.ready_at.is_(None),
+    postgresql_where=wakes.c.ready_at.is_(None),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("kind", Words, nullable=False),
+    Column("model", Words, nullable=False),
+    Column("version", Words, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("at", Moment, nullable=False),
+    comment="Outlives the versions that it tells of.",
+)
+Index(None, events.c.model, events.c.version, events.c.id)

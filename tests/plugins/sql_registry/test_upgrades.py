@@ -1,0 +1,159 @@
+"""Databases of every age."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import examples_of
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+from longshore.core.errors import StartRefused
+from longshore.core.names import VersionKey
+from longshore.core.types import Decision, Load
+from longshore.plugins.sql_registry.connect import make_engine, read_url
+from longshore.plugins.sql_registry.database import Database
+from longshore.plugins.sql_registry.migrate import MIGRATIONS, REVISION_TABLE, draft, revisions
+from longshore.plugins.sql_registry.registry import SqlRegistry
+from longshore.plugins.sql_registry.tables import metadata
+
+IRIS = VersionKey("iris", "1")
+DECISION = Decision(hook="longshore_plan_hardware", plugin="placement", outcome="cpu")
+
+# What a later release might do; on SQLite this copies the table that all others refer to.
+NEXT = """\
+    with op.batch_alter_table("versions") as table:
+        table.add_column(sa.Column("pinned", sa.Boolean(), nullable=True))
+        table.alter_column("digest", new_column_name="image_digest")
+"""
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> Path:
+    """The migrations of a release after this one."""
+    return next_release(tmp_path / "100% newer", NEXT)
+
+
+def next_release(directory: Path, change: str) -> Path:
+    shutil.copytree(MIGRATIONS, directory, ignore=shutil.ignore_patterns("__pycache__"))
+    before = set(directory.rglob("r*.py"))
+    draft("pin versions", directory)
+    (written,) = set(directory.rglob("r*.py")) - before
+    draft_text = written.read_text()
+    # It is empty, for the migrations so far make what tables.py says.
+    assert "    pass\n" in draft_text
+    written.write_text(draft_text.replace("    pass\n", change))
+    return directory
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    """The database as it is, without the registry."""
+    engine = make_engine(read_url(url), threads=1)
+    yield engine
+    engine.dispose()
+
+
+async def upgrade(url: str, migrations: Path) -> None:
+    database = Database(url)
+    try:
+        await database.prepare(migrations)
+    finally:
+        await database.close()
+
+
+async def test_the_migrations_make_what_the_tables_say(
+    registry: SqlRegistry, engine: Engine
+) -> None:
+    with engine.begin() as connection:
+        options = {"version_table": REVISION_TABLE, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+
+
+async def test_an_older_database_is_upgraded_and_keeps_its_data(
+    registry: SqlRegistry, url: str, engine: Engine, newer: Path
+) -> None:
+    await registry.add_version(examples_of.version(), [DECISION])
+    await registry.save_loads([Load(key=IRIS, rate=3)])
+    installation = await registry.installation()
+    await upgrade(url, newer)
+    await upgrade(url, newer)
+    with engine.begin() as connection:
+        assert revisions(connection) == ("0002",)
+        row = connection.execute(text("SELECT version, image_digest, pinned FROM versions")).one()
+        assert row == ("1", "sha256:" + "a" * 64, None)
+        assert connection.scalar(text("SELECT count(*) FROM decisions")) == 1
+        assert connection.scalar(text("SELECT rate FROM loads")) == 3
+        assert connection.scalar(text("SELECT id FROM installation")) == installation
+        # What refers to versions still goes with them.
+        connection.execute(text("DELETE FROM versions"))
+        assert connection.scalar(text("SELECT count(*) FROM decisions")) == 0
+
+
+async def test_a_newer_database_is_refused_and_left_alone(
+    url: str, engine: Engine, newer: Path
+) -> None:
+    await upgrade(url, newer)
+    registry = SqlRegistry(url)
+    with pytest.raises(StartRefused) as caught:
+        await registry.open()
+    await registry.close()
+    assert caught.value.message == (
+        "the database was made by a newer release of Longshore: it is at revision 0002, "
+        "and this release knows up to 0001"
+    )
+    assert "pip install --upgrade longshore" in caught.value.hint
+    with engine.begin() as connection:
+        assert revisions(connection) == ("0002",)
+
+
+async def test_an_upgrade_that_fails_half_way_changes_nothing(
+    registry: SqlRegistry, url: str, engine: Engine, tmp_path: Path
+) -> None:
+    await registry.add_version(examples_of.version(), [DECISION])
+    before = await registry.models()
+    broken = next_release(tmp_path / "broken", NEXT + '    raise RuntimeError("half way")\n')
+    with pytest.raises(RuntimeError, match="half way"):
+        await upgrade(url, broken)
+    with engine.begin() as connection:
+        assert revisions(connection) == ("0001",)
+    assert await registry.models() == before
+    await registry.open()
+
+
+async def test_an_upgrade_that_would_orphan_rows_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'longshore.sqlite'}"
+    registry = SqlRegistry(url)
+    await registry.open()
+    await registry.add_version(examples_of.version(), [DECISION])
+    orphans = next_release(tmp_path / "orphans", '    op.execute("DELETE FROM models")\n')
+    with pytest.raises(StartRefused, match="rows that refer to nothing, first in versions"):
+        await upgrade(url, orphans)
+    assert len(await registry.models()) == 1
+    await registry.close()
+
+
+async def test_a_database_of_another_application_is_refused(url: str, engine: Engine) -> None:
+    await upgrade(url, MIGRATIONS)
+    with engine.begin() as connection:
+        # As if somebody else had made tables of these names.
+        connection.execute(text(f"DROP TABLE {REVISION_TABLE}"))
+    with pytest.raises(StartRefused, match="tables of another application: decisions, events"):
+        await upgrade(url, MIGRATIONS)
+
+
+async def test_another_application_of_alembic_may_share_the_database(
+    url: str, engine: Engine
+) -> None:
+    read = read_url(url)
+    if read.database and read.get_backend_name() == "sqlite":
+        Path(read.database).parent.mkdir()
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
+    await upgrade(url, MIGRATIONS)
+    with engine.begin() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "theirs"
