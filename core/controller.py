@@ -435,6 +435,7 @@ class Controller:
             log.warning("the registry does not answer: %s", error.message)
             return
         for event in events:
+            log.info("%s %s: %s", event.key, event.kind, event.message)
             await self._hooks.every("longshore_on_event", event=event)
 
 
@@ -445,7 +446,8 @@ def _events(
     if after.state is before.state:
         return
     if after.state is State.READY:
-        yield Event(kind="ready", key=key, message=f"{after.ready} replicas are ready", at=now)
+        ready = "1 replica is" if after.ready == 1 else f"{after.ready} replicas are"
+        yield Event(kind="ready", key=key, message=f"{ready} ready", at=now)
     elif after.state is State.FAILED:
         yield Event(kind="failed", key=key, message=after.reason, at=now)
     elif after.state is State.ASLEEP:

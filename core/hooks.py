@@ -2,7 +2,7 @@
 
 pluggy's own call gives answers without saying whose, and stops at the first plugin that raises.
 Longshore has to explain each decision and must outlive a bad plugin, so it calls the
-implementations one by one, in the same order as pluggy would.
+implementations one by one, in the order of plugins.toml.
 """
 
 import inspect
@@ -127,8 +127,10 @@ class Hooks:
         return caller
 
     def _in_order(self, hook: str) -> Iterator[pluggy.HookImpl]:
-        # pluggy keeps implementations in reverse call order.
-        return reversed(self._caller(hook).get_hookimpls())
+        impls = self._caller(hook).get_hookimpls()
+        # pluggy keeps them in reverse call order, and turns those marked trylast round once more.
+        yield from (impl for impl in reversed(impls) if not impl.trylast)
+        yield from (impl for impl in impls if impl.trylast)
 
 
 class PluginFailed(LongshoreError):

@@ -1,9 +1,10 @@
 """Everything that a plugin can decide. This file is the whole plugin contract.
 
 A plugin implements any of these functions, marked with ``longshore.hookimpl``, with any subset of
-the arguments, by name. Plugins are called in the order of ``plugins.toml``; "the first answer
-wins" means that the first one that does not return None decides. Hooks marked *may be async* can
-be ``async def``; the others run on the event loop and must not block.
+the arguments, by name. Plugins are called in the order of ``plugins.toml``, but those marked
+``trylast``, as the built-in fallbacks are, after all others; "the first answer wins" means that the
+first one that does not return None decides. Hooks marked *may be async* can be ``async def``; the
+others run on the event loop and must not block.
 
 A plugin that raises is named in the log and in the decisions, and counts as having no answer,
 except in the four hooks that the start depends on (registry, backend, contract, commands), where
@@ -175,13 +176,14 @@ def longshore_contract() -> "Contract | None":
 
 @hookspec(firstresult=True)
 def longshore_authenticate(
-    headers: "Mapping[str, str]",
+    headers: "Mapping[str, str]", settings: "Settings"
 ) -> "Identity | None | Awaitable[Identity | None]":
     """Tell who is calling; the first answer wins; may be async.
 
     As soon as one plugin implements this hook, callers that nobody recognises get 401.
 
     :param headers: the request's headers, names in lowercase; the last of repeated ones.
+    :param settings: the platform's settings; ``settings.api_key`` is the key to be known by.
     :return: the caller, or None where this plugin does not recognise one.
     """
 

@@ -4,6 +4,7 @@ The management API, the web page and the command line are three ways to call it.
 """
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from longshore.core.controller import Controller
@@ -26,6 +27,8 @@ from longshore.core.types import (
     Wake,
     Wish,
 )
+
+log = logging.getLogger(__name__)
 
 
 class Plan(Value):
@@ -190,6 +193,7 @@ class Platform:
         return ""
 
     async def _tell(self, event: Event) -> None:
+        log.info("%s %s: %s", event.key, event.kind, event.message)
         # What happened stands in SQL already; the record of it is a courtesy.
         with contextlib.suppress(Unavailable):
             await self._registry.add_events([event])

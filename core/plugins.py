@@ -6,26 +6,29 @@ what is installed, and how to mend it: a plugin that silently does nothing costs
 """
 
 import difflib
+import importlib.metadata
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Literal
 
 import pluggy
 from pydantic import BaseModel, ValidationError
 
 from longshore.core import hookspecs
 from longshore.core.errors import LongshoreError, StartRefused
+from longshore.core.hook_checks import find_problem, hooks_of
 from longshore.core.hooks import Hooks
-from longshore.core.plugins_file import PluginEntry, PluginsFile
+from longshore.core.plugins_file import PluginEntry, PluginsFile, first_problem
 
 GROUP = "longshore.plugins"
-PREFIX = "longshore_"
+NO_VERSION = "-"
 
 BUILT_IN = ("sql_registry", "engine", "images", "contracts", "placement", "scaling", "balancing")
 """Enabled unless plugins.toml says ``enabled = false``, in this order after those it lists."""
@@ -59,6 +62,10 @@ class _Found:
     version: str
     origin: str
 
+    @property
+    def label(self) -> str:
+        return self.origin if self.version == NO_VERSION else f"{self.origin} {self.version}"
+
 
 def build_plugins(
     file: PluginsFile,
@@ -84,7 +91,7 @@ def build_plugins(
     for entry in entries:
         found = _find(file, entry, available)
         plugin = _set_up(file, entry, found)
-        _check_hooks(file, entry, plugin)
+        _refuse_problems(file, entry, found, plugin, [each[1] for each in ready])
         ready.append((entry, plugin, found))
     # pluggy calls the plugin that was registered last first.
     for entry, plugin, _ in reversed(ready):
@@ -95,7 +102,7 @@ def build_plugins(
             name=entry.name,
             version=found.version,
             origin=found.origin,
-            hooks=tuple(_hook_names(plugin)),
+            hooks=hooks_of(plugin),
             weight=entry.weight,
         )
         for entry, plugin, found in ready
@@ -135,7 +142,7 @@ def _find(
     if entry.path is not None:
         path = (file.path.parent if file.path else Path()) / entry.path
         target = _import(where, entry, lambda: _load_file(entry.name, path), available)
-        return _Found(target, "-", str(path))
+        return _Found(target, NO_VERSION, str(path))
     points = available.get(entry.name, ())
     if not points:
         near = difflib.get_close_matches(entry.name, available, n=1)
@@ -153,7 +160,7 @@ def _find(
             hint="Uninstall one of the two distributions.",
         )
     point = points[0]
-    version = point.dist.version if point.dist else "-"
+    version = point.dist.version if point.dist else NO_VERSION
     return _Found(_import(where, entry, point.load, available), version, _origin(point))
 
 
@@ -165,11 +172,12 @@ def _import(
 ) -> object:
     try:
         return load()
-    except Exception as error:
+    # A plugin that calls sys.exit() must not end the start without a word.
+    except (Exception, SystemExit) as error:
         raise StartRefused(
             f"{where}: plugin {entry.name!r} cannot be imported: {_chain(error)}. "
             f"Installed: {_listing(available)}",
-            hint="Mend or install what it needs, or disable it: enabled = false",
+            hint="Mend it or install what it needs, or disable it: enabled = false",
         ) from error
 
 
@@ -180,103 +188,78 @@ def _load_file(name: str, path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Dataclasses and pydantic look their module up by its name.
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
     return module
 
 
 def _set_up(file: PluginsFile, entry: PluginEntry, found: _Found) -> object:
+    """Return what holds the hooks: the module, or an instance of its class ``Plugin``."""
     target = found.target
     if isinstance(target, ModuleType):
         target = getattr(target, "Plugin", target)
-    if not inspect.isclass(target):
-        if entry.settings:
-            key = next(iter(entry.settings))
-            raise StartRefused(
-                f"{file.where_plugin(entry, 'settings', key)}: plugin {entry.name!r} "
-                f"has no settings, so {key!r} means nothing",
-                hint="Take it away.",
-            )
-        return target
-    model = getattr(target, "Settings", None)
-    arguments = [] if model is None else [_settings(file, entry, model)]
+    model = getattr(target, "Settings", None) if inspect.isclass(target) else None
     if model is None and entry.settings:
-        return _set_up(file, entry, _Found(object(), found.version, found.origin))
+        key = next(iter(entry.settings))
+        raise StartRefused(
+            f"{file.where_plugin(entry, 'settings', key)}: plugin {entry.name!r} "
+            f"({found.label}) has no settings, so {key!r} means nothing",
+            hint="Take it away.",
+        )
+    if not inspect.isclass(target):
+        return target
+    where = file.where_plugin(entry, "name")
+    if model is not None and not (inspect.isclass(model) and issubclass(model, BaseModel)):
+        raise StartRefused(
+            f"{where}: plugin {entry.name!r} ({found.label}): its Settings is no pydantic model",
+            hint="Derive it from pydantic.BaseModel, or name it otherwise.",
+        )
+    arguments = [] if model is None else [_settings(file, entry, found, model)]
     try:
         plugin: object = target(*arguments)
     except LongshoreError as error:
         raise StartRefused(
-            f"{file.where_plugin(entry, 'name')}: plugin {entry.name!r}: {error.message}",
-            hint=error.hint,
+            f"{where}: plugin {entry.name!r} ({found.label}): {error.message}", hint=error.hint
         ) from error
     except Exception as error:
         raise StartRefused(
-            f"{file.where_plugin(entry, 'name')}: plugin {entry.name!r} cannot be set up: "
-            f"{_chain(error)}",
-            hint="Mend the plugin, or disable it: enabled = false",
+            f"{where}: plugin {entry.name!r} ({found.label}) cannot be set up: {_chain(error)}",
+            hint="Mend it, or disable it: enabled = false",
         ) from error
     return plugin
 
 
-def _settings(file: PluginsFile, entry: PluginEntry, model: type[BaseModel]) -> BaseModel:
+def _settings(
+    file: PluginsFile, entry: PluginEntry, found: _Found, model: type[BaseModel]
+) -> BaseModel:
+    # A misspelt setting is an error, unless the plugin says otherwise.
+    extra: Literal["forbid"] | None = None if "extra" in model.model_config else "forbid"
     try:
-        return model.model_validate(dict(entry.settings))
+        return model.model_validate(dict(entry.settings), extra=extra)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        keys = [str(key) for key in first["loc"]]
+        keys, problem = first_problem(error)
         known = ", ".join(sorted(model.model_fields)) or "none"
+        # Without the cause, which shows what was written, passwords too.
         raise StartRefused(
-            f"{file.where_plugin(entry, 'settings', *keys)}: plugin {entry.name!r}: "
-            f"setting {'.'.join(keys) or '(all)'}: {first['msg']}",
+            f"{file.where_plugin(entry, 'settings', *keys)}: plugin {entry.name!r} "
+            f"({found.label}): setting {'.'.join(keys) or '(all)'}: {problem}",
             hint=f"Settings of {entry.name}: {known}.",
-        ) from error
+        ) from None
 
 
-def _check_hooks(file: PluginsFile, entry: PluginEntry, plugin: object) -> None:
-    """Refuse what pluggy would ignore or explain less well."""
-    specs = _hook_names(hookspecs)
-    for name in dir(plugin):
-        function = getattr(plugin, name, None)
-        options = getattr(function, f"{hookspecs.PROJECT}_impl", None)
-        if not inspect.isroutine(function) or not (options or name.startswith(PREFIX)):
-            continue
-        code = inspect.unwrap(function).__code__ if hasattr(function, "__code__") else None
-        at = f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
-        problem = _hook_problem(name, function, options, specs)
-        if problem:
-            message, hint = problem
-            raise StartRefused(
-                f"{file.where_plugin(entry, 'name')}: plugin {entry.name!r}{at}: {message}",
-                hint=hint,
-            )
-
-
-def _hook_problem(
-    name: str, function: Any, options: Mapping[str, Any] | None, specs: Sequence[str]
-) -> tuple[str, str] | None:
-    hook = (options or {}).get("specname") or name
-    if hook not in specs:
-        near = difflib.get_close_matches(hook, specs, n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]}?" if near else f"Hooks: {', '.join(specs)}."
-        return f"there is no hook {hook}", hint
-    if options is None:
-        return f"{name} is not marked as a hook", "Put @longshore.hookimpl above it."
-    if options.get("hookwrapper") or options.get("wrapper"):
-        return f"{name} is a wrapper; each decision has one plugin behind it", "Make it plain."
-    known = list(inspect.signature(getattr(hookspecs, hook)).parameters)
-    for argument in inspect.signature(function).parameters:
-        if argument not in known:
-            return f"{hook} has no argument {argument!r}", f"It has: {', '.join(known) or 'none'}."
-    return None
-
-
-def _hook_names(plugin: object) -> list[str]:
-    marks = (f"{hookspecs.PROJECT}_impl", f"{hookspecs.PROJECT}_spec")
-    return [
-        name
-        for name in dir(plugin)
-        if inspect.isroutine(getattr(plugin, name, None))
-        and any(hasattr(getattr(plugin, name), mark) for mark in marks)
-    ]
+def _refuse_problems(
+    file: PluginsFile, entry: PluginEntry, found: _Found, plugin: object, before: Sequence[object]
+) -> None:
+    where = f"{file.where_plugin(entry, 'name')}: plugin {entry.name!r} ({found.label})"
+    if any(plugin is other for other in before):
+        raise StartRefused(
+            f"{where} is enabled already under another name", hint="Take one of the two away."
+        )
+    if problem := find_problem(plugin):
+        raise StartRefused(f"{where}: {problem.message}", hint=problem.hint)
 
 
 def _origin(point: EntryPoint) -> str:
@@ -292,10 +275,22 @@ def _listing(available: Mapping[str, Sequence[EntryPoint]]) -> str:
 
 
 def _chain(error: BaseException) -> str:
-    """Return the error and what it came from, outermost first, in one line."""
+    """Return the error, where it was raised, and what it came from, in one line."""
     parts: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
-        parts.append(f"{type(cause).__name__}: {cause}")
+        message = " ".join(str(cause).split())
+        parts.append(f"{type(cause).__name__}: {message}{_raised_at(cause)}")
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return ", from ".join(parts)
+
+
+def _raised_at(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    # The import system's own frames, and ours, tell nobody anything.
+    told = [each for each in frames if not each.filename.startswith("<") and not _ours(each)]
+    return f" ({told[-1].filename}, line {told[-1].lineno})" if told else ""
+
+
+def _ours(frame: traceback.FrameSummary) -> bool:
+    return frame.filename in {__file__, importlib.metadata.__file__, importlib.__file__}

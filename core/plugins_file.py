@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
 from longshore.core.errors import StartRefused
 
+NAME_RULE = "1 to 64 letters, digits, '_', '.' and '-'"
 PluginName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
@@ -64,8 +66,9 @@ def read_plugins_file(path: Path) -> PluginsFile:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise StartRefused(
-            f"{path} cannot be read: {error}", hint="Name another file with --config."
+            f"{path} cannot be read: {why}", hint="Name another file with --config."
         ) from error
     try:
         content = tomllib.loads(text)
@@ -81,29 +84,59 @@ def read_plugins_file(path: Path) -> PluginsFile:
     platform = content.get("longshore", {})
     tables = content.get("plugin", [])
     if not isinstance(platform, dict):
-        raise StartRefused(f"{draft.where('longshore')}: write it as a table: [longshore]")
+        raise StartRefused(
+            f"{draft.where('longshore')}: longshore is no table", hint="Write it as [longshore]."
+        )
     if not isinstance(tables, list):
-        raise StartRefused(f"{draft.where('plugin')}: write it with two brackets: [[plugin]]")
+        raise StartRefused(
+            f"{draft.where('plugin')}: plugin is one table, and there may be many",
+            hint="Write it with two brackets: [[plugin]]",
+        )
     entries = tuple(_entry(draft, index, table) for index, table in enumerate(tables))
     _refuse_twice(draft, entries)
     return PluginsFile(path, platform, entries, text)
 
 
+def first_problem(error: ValidationError) -> tuple[list[str], str]:
+    """Return the keys that lead to the first wrong setting, and what is wrong with it.
+
+    A setting that does not exist comes before one that is missing: it is that one, misspelt. What
+    was written is not repeated, since it may be a password.
+    """
+    first = _first(error)
+    unknown = first["type"] == "extra_forbidden"
+    keys = [str(key) for key in first["loc"]]
+    return keys, "there is no such setting" if unknown else first["msg"]
+
+
+def _first(error: ValidationError) -> ErrorDetails:
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return next((each for each in found if each["type"] == "extra_forbidden"), found[0])
+
+
 def _entry(draft: PluginsFile, index: int, table: object) -> PluginEntry:
-    if isinstance(table, dict) and "name" not in table and isinstance(table.get("path"), str):
+    hint = "A [[plugin]] table has name, path, enabled, weight and settings."
+    if not isinstance(table, dict):
+        raise StartRefused(
+            f"{draft.where('plugin', index)}: plugin number {index + 1} is no table", hint=hint
+        )
+    if "name" not in table and isinstance(table.get("path"), str):
         table = {"name": Path(table["path"]).stem, **table}
     try:
         return PluginEntry.model_validate(table)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = table.get("name") if isinstance(table, dict) else None
-        key = str(first["loc"][0]) if first["loc"] else ""
-        hint = "A [[plugin]] table has name, path, enabled, weight and settings."
+        first = _first(error)
+        key = str(first["loc"][0])
+        problem = f"{key}: {first['msg']}"
         if first["type"] == "extra_forbidden":
+            problem = f"{key!r} means nothing here"
             hint += f" If {key!r} is one of the plugin's settings: settings = {{ {key} = ... }}"
+        elif first["type"] == "string_pattern_mismatch":
+            problem = f"a plugin's name is {NAME_RULE}"
+        name = table.get("name")
         label = f"plugin {name!r}" if isinstance(name, str) else f"plugin number {index + 1}"
         raise StartRefused(
-            f"{draft.where('plugin', index, key)}: {label}: {key}: {first['msg']}", hint=hint
+            f"{draft.where('plugin', index, key)}: {label}: {problem}", hint=hint
         ) from error
 
 

@@ -7,8 +7,12 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-_CPU = re.compile(r"(\d+(?:\.\d+)?)(m?)")
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
+_NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,30})?)"
+_CPU = re.compile(rf"{_NUMBER}(m?)")
+_MEMORY = re.compile(rf"{_NUMBER}\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
+# Far beyond any machine, and still exact wherever it is kept as a 64-bit number of bytes.
+_MOST_MILLICORES = 10**9
+_MOST_MEBIBYTES = 2**40
 _POWER = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -16,7 +20,7 @@ def millicores(text: str) -> int:
     """Return thousandths of a core for ``"0.5"`` (cores) or ``"500m"``.
 
     Raises:
-        ValueError: it is neither, or less than one millicore.
+        ValueError: it is neither, less than one millicore, or absurdly much.
     """
     match = _CPU.fullmatch(text.strip())
     if not match:
@@ -24,6 +28,8 @@ def millicores(text: str) -> int:
     amount = int(Decimal(match[1]) * (1 if match[2] else 1000))
     if amount < 1:
         raise ValueError(f"{text!r} is less than one millicore of CPU")
+    if amount > _MOST_MILLICORES:
+        raise ValueError(f"{text!r} is more CPU than any machine has")
     return amount
 
 
@@ -31,17 +37,20 @@ def mebibytes(text: str) -> int:
     """Return whole mebibytes, rounded up, for ``"512Mi"``, ``"2G"`` or plain bytes.
 
     Raises:
-        ValueError: it is none of these, or it is zero.
+        ValueError: it is none of these, less than one mebibyte, or absurdly much.
     """
     match = _MEMORY.fullmatch(text.strip())
     if not match:
         raise ValueError(f"{text!r} is no amount of memory: write it as 512Mi, 2Gi or 2G")
     base = 1024 if match[3] else 1000
     factor = base ** _POWER[match[2].lower()] if match[2] else 1
-    amount = math.ceil(Decimal(match[1]) * factor / 2**20)
+    amount = Decimal(match[1]) * factor / 2**20
     if amount < 1:
-        raise ValueError(f"{text!r} is no memory at all")
-    return amount
+        # Whoever writes 512 hardly means bytes.
+        raise ValueError(f"{text!r} is less than one mebibyte of memory: write it as 512Mi or 2Gi")
+    if amount > _MOST_MEBIBYTES:
+        raise ValueError(f"{text!r} is more memory than any machine has")
+    return math.ceil(amount)
 
 
 def _canonical_cpu(value: object) -> object:

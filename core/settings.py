@@ -12,8 +12,8 @@ from typing import Literal
 from pydantic import Field, JsonValue, SecretStr, ValidationError
 
 from longshore.core.errors import StartRefused
-from longshore.core.plugins_file import PluginsFile
-from longshore.core.types import Port, Value
+from longshore.core.plugins_file import PluginsFile, first_problem
+from longshore.core.types import Value
 
 ENV_PREFIX = "LONGSHORE_"
 
@@ -33,7 +33,8 @@ class Settings(Value):
 
     host: str = "127.0.0.1"
     """Address to listen on; anything but loopback needs a key or ``insecure``."""
-    port: Port = 8000
+    port: int = Field(default=8000, ge=0, le=65535)
+    """TCP port to listen on; 0 takes a free one."""
     state: Path = Path(".longshore")
     """Directory for the SQLite file, caches and sockets."""
     database: SecretStr | None = None
@@ -95,8 +96,7 @@ def read_settings(
     try:
         return Settings.model_validate({**file.platform, **variables, **given})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        keys = [str(key) for key in first["loc"]]
+        keys, problem = first_problem(error)
         field = keys[0] if keys else ""
         if field in given:
             source = f"--{field.replace('_', '-')}"
@@ -105,7 +105,7 @@ def read_settings(
         else:
             source = f"{file.where('longshore', *keys)}: {'.'.join(keys)}"
         known = ", ".join(sorted(Settings.model_fields))
-        raise StartRefused(f"{source}: {first['msg']}", hint=f"Settings: {known}.") from None
+        raise StartRefused(f"{source}: {problem}", hint=f"Settings: {known}.") from None
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, JsonValue]:

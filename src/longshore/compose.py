@@ -20,7 +20,7 @@ from longshore.core.protocols import Backend, Registry
 from longshore.core.registration import by_name
 from longshore.core.settings import Settings, read_settings
 from longshore.router.app import build_app
-from longshore.router.server import serving
+from longshore.router.server import serve
 from longshore.router.table import Table
 
 DEFAULT_CONFIG = Path("plugins.toml")
@@ -109,8 +109,8 @@ async def running(
         platform = Platform(settings, hooks, registry, backends, controller)
         await stack.enter_async_context(controller.running())
         app = build_app(platform, table)
-        url = await stack.enter_async_context(serving(app, settings.host, settings.port))
-        yield Running(url, platform, backends)
+        address = await stack.enter_async_context(serve(app, settings.host, settings.port))
+        yield Running(f"http://{address}", platform, backends)
 
 
 def _registry(plugins: Plugins, settings: Settings) -> Registry:

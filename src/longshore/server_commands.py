@@ -47,7 +47,7 @@ config_option = click.option(
 )
 @config_option
 def up(*, config: Path | None, keep: bool, **options: object) -> None:
-    r"""Run the whole platform in this process, until Ctrl-C.
+    """Run the whole platform in this process, until Ctrl-C.
 
     \b
     Example:
@@ -98,7 +98,7 @@ def _greet(settings: Settings, platform: compose.Running, keep: bool) -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def plugins(*, config: Path | None, as_json: bool) -> None:
-    r"""List the enabled plugins in the order in which they are called.
+    """List the enabled plugins in the order in which they are called.
 
     \b
     Example:
@@ -136,9 +136,3 @@ def _log_to_stderr(settings: Settings) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("longshore").setLevel(settings.log_level.upper())
-
-
-def add_server_commands(cli: click.Group) -> None:
-    """Add the server's commands to the command line."""
-    cli.add_command(up)
-    cli.add_command(plugins)
