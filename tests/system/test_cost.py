@@ -1,0 +1,92 @@
+"""What Longshore costs when nobody calls; the bounds are those that users are promised."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engine_cli import EngineCli
+from examples_of import version
+from parts.platform import Up, until
+
+from longshore.core.types import Wish
+from longshore.plugins.sql_registry.registry import SqlRegistry
+
+MIB = 2**20
+
+
+def cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(process: int) -> int:
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture
+def at_rest(tmp_path: Path, engine_cli: EngineCli) -> Iterator[Up]:
+    """A platform with the defaults of users, its interval included."""
+    up = Up(tmp_path, engine_cli, environment={"LONGSHORE_INTERVAL": "5"})
+    try:
+        yield up
+    finally:
+        up.clean_up()
+
+
+@pytest.mark.engine
+def test_ten_versions_at_rest_cost_little(at_rest: Up, behave: str) -> None:
+    at_rest.start()
+    for number in range(10):
+        at_rest.run("register", "behave", str(number), behave, "--no-wait")
+    assert until(
+        lambda: (
+            {
+                each["status"]["state"]
+                for each in at_rest.get("/api/models/behave").json()["versions"]
+            }
+            == {"ready"}
+        ),
+        90,
+    ), at_rest.log.read_text()
+    assert at_rest.process
+    process = at_rest.process.pid
+    time.sleep(3)
+    before, begun = cpu_seconds(process), time.monotonic()
+    time.sleep(10)
+    share = (cpu_seconds(process) - before) / (time.monotonic() - begun)
+    print(f"\nresident {resident(process) / MIB:.0f} MiB, {share:.2%} of a core")
+    assert resident(process) < 150 * MIB
+    assert share < 0.02
+
+
+@pytest.mark.engine
+def test_a_thousand_versions_are_listed_and_converged_quickly(at_rest: Up) -> None:
+    async def fill() -> None:
+        registry = SqlRegistry(f"sqlite:///{at_rest.state / 'longshore.sqlite'}")
+        await registry.open()
+        for number in range(1000):
+            each = version(f"model-{number % 100}", str(number // 100))
+            await registry.add_version(each, [])
+            await registry.set_wish(each.key, Wish.SLEEP, "test")
+        await registry.close()
+
+    at_rest.state.mkdir()
+    asyncio.run(fill())
+    at_rest.start()
+    taken = []
+    for _ in range(3):
+        begun = time.monotonic()
+        listed = at_rest.run("models")
+        taken.append(time.monotonic() - begun)
+    assert listed.stdout.count("model-") >= 1000
+    assert at_rest.process
+    before = cpu_seconds(at_rest.process.pid)
+    time.sleep(15)
+    # Three passes or four, each at its interval of 5 s.
+    each_pass = (cpu_seconds(at_rest.process.pid) - before) / 3
+    print(f"\nmodels {min(taken):.2f} s, at most {each_pass:.2f} s of CPU a pass")
+    assert min(taken) < 1
+    assert each_pass < 2
