@@ -1,0 +1,341 @@
+"""The ``Backend`` on a container engine."""
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from longshore.core.errors import LongshoreError, NotFound, Unavailable, WorkloadFailed
+from longshore.core.names import VersionKey
+from longshore.core.settings import Settings
+from longshore.core.types import Node, Progress, Workload, WorkloadStatus
+from longshore.plugins.engine.client import CONFLICT, EngineError
+from longshore.plugins.engine.connect import Connection, connect
+from longshore.plugins.engine.containers import (
+    OWNER,
+    Listed,
+    container_config,
+    container_name,
+    key_labels,
+)
+from longshore.plugins.engine.diagnose import start_failure
+from longshore.plugins.engine.hints import Hints, follow_events
+from longshore.plugins.engine.logs import Followed, past_of_all
+from longshore.plugins.engine.pull import Puller
+from longshore.plugins.engine.replicas import AS_REGISTERED, Known, Replicas
+
+log = logging.getLogger(__name__)
+
+NEEDS_WRITABLE_ROOT = (
+    "runs with a writable root file system, because it failed with a read-only one"
+)
+
+TRIES = 3
+"""Of a start that met another container's name or port."""
+
+REMOVED_AT_ONCE = 32
+
+LOOKS = 2
+"""For containers to remove, before they count as all gone."""
+
+_NO_INIT = re.compile(r"container-init|docker-init|catatonit")
+_PORT_TAKEN = re.compile(r"address already in use|port is already allocated")
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What there is between ``open`` and ``close``."""
+
+    installation: str
+    connection: Connection
+    replicas: Replicas
+    puller: Puller
+
+
+class EngineBackend:
+    """Runs replicas as containers of Docker or Podman on this machine.
+
+    Args:
+        settings: the platform's.
+        socket: the engine's Unix socket; found if left out.
+        environment: the process's variables, which may name an engine.
+    """
+
+    name = "engine"
+
+    def __init__(
+        self, settings: Settings, *, socket: str | None, environment: Mapping[str, str]
+    ) -> None:
+        self._settings = settings
+        self._socket = socket
+        self._environment = environment
+        self._hints = Hints()
+        self._locks: WeakValueDictionary[VersionKey, asyncio.Lock] = WeakValueDictionary()
+        self._applying: dict[VersionKey, tuple[str, Progress | None]] = {}
+        self._workloads: dict[VersionKey, Workload] = {}
+        self._needs_writable_root: set[str] = set()
+        """Fingerprints."""
+        self._init = True
+        """Whether the engine has a process 1 of its own to offer."""
+        self._removals = asyncio.Semaphore(REMOVED_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opened: _Opened | None = None
+
+    async def open(self, installation: str) -> None:
+        """Connect to an engine, and adopt the containers of this installation."""
+        state = self._settings.state.absolute()
+        state.mkdir(parents=True, exist_ok=True)
+        connection = await connect(self._socket, state, self._environment)
+        replicas = Replicas(
+            connection.client, installation, changed=self._hints.tell, revive=self._revive
+        )
+        puller = Puller(connection.client, self._settings)
+        self._opened = _Opened(installation, connection, replicas, puller)
+        log.info("container engine: %s", self.describe())
+        for listed in await replicas.listed():
+            if listed.unstarted:
+                # Longshore was killed between creating and starting it.
+                await replicas.remove(listed)
+        self._spawn(follow_events(connection, {OWNER: installation}, self._hints), "engine events")
+
+    async def close(self, *, stop_workloads: bool) -> None:
+        """Let go of the engine; calling it twice is silence."""
+        self._hints.close()
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            # A start that was cut short may come to light after the first look.
+            for _ in range(LOOKS if stop_workloads else 0):
+                await self._remove(opened, await opened.replicas.listed())
+        except (Unavailable, EngineError) as error:
+            log.warning("containers were left behind: %s", error.message)
+        await opened.replicas.close()
+        await opened.connection.close()
+
+    def describe(self) -> str:
+        """Return the engine's name, version and socket."""
+        if self._opened is None:
+            return "no container engine yet"
+        client = self._opened.connection.client
+        return f"{client.engine.name} {client.engine.version} at {client.socket}"
+
+    async def apply(self, workload: Workload) -> None:
+        """Run exactly this many replicas of exactly this workload."""
+        opened, key = self._ready, workload.key
+        lock = self._lock(key)
+        async with lock:
+            self._workloads[key] = workload
+            self._applying[key] = workload.fingerprint, None
+            try:
+                with _refused_as(WorkloadFailed):
+                    await self._converge(opened, workload)
+            finally:
+                del self._applying[key]
+                self._hints.tell()
+
+    async def delete(self, key: VersionKey) -> None:
+        """Stop and remove all containers of a version."""
+        opened = self._ready
+        lock = self._lock(key)
+        async with lock:
+            self._workloads.pop(key, None)
+            with _refused_as(Unavailable):
+                await self._remove(opened, await self._of(opened, key))
+        self._hints.tell()
+
+    async def list(self) -> Sequence[WorkloadStatus]:
+        """Return all containers of this installation as replicas of their versions."""
+        opened = self._ready
+        with _refused_as(Unavailable):
+            try:
+                await opened.replicas.refresh()
+            except Unavailable:
+                if not await opened.connection.revive():
+                    raise
+                await opened.replicas.refresh()
+        return opened.replicas.statuses(self._applying)
+
+    def watch(self) -> AsyncIterator[None]:
+        """Yield at events of our containers, at changes of health, and when the engine is back."""
+        return self._hints.listen()
+
+    async def logs(
+        self, key: VersionKey, *, tail: int = 100, follow: bool = False
+    ) -> AsyncIterator[str]:
+        """Yield the log lines of all containers of a version."""
+        opened = self._ready
+        client = opened.connection.client
+
+        async def containers() -> list[str]:
+            return [each.id for each in await self._of(opened, key) if not each.unstarted]
+
+        now = time.time()
+        with _refused_as(Unavailable):
+            present = await containers()
+            if not present:
+                raise NotFound(f"{key} has no replica, running or exited")
+            for line in await past_of_all(client, present, tail, now):
+                yield line.text
+        if follow:
+            followed = Followed(client, containers, self._hints, now)
+            async with contextlib.aclosing(followed.lines()) as lines:
+                async for line in lines:
+                    yield line.text
+
+    async def nodes(self) -> Sequence[Node]:
+        """Return this machine."""
+        with _refused_as(Unavailable):
+            info = await self._ready.connection.client.info()
+        return [
+            Node(
+                name=info["Name"],
+                architecture=_ARCHITECTURES.get(info["Architecture"], info["Architecture"]),
+                cpu_millicores=info["NCPU"] * 1000,
+                memory_mib=info["MemTotal"] >> 20,
+            )
+        ]
+
+    # --- converging ---------------------------------------------------------------------------
+
+    async def _converge(self, opened: _Opened, workload: Workload) -> None:
+        """Keep what is right; pull; remove what is wrong or too many; start what is missing.
+
+        Nothing is removed before the image is there, so that what runs goes on while it is pulled.
+        """
+        mine = await self._of(opened, workload.key)
+        right = [each for each in mine if each.lives and each.fingerprint == workload.fingerprint]
+        kept = opened.replicas.best_first(right, workload.retire)[: workload.replicas]
+        missing = workload.replicas - len(kept)
+        if missing:
+            await self._pull(opened, workload)
+        await self._remove(opened, [each for each in mine if each not in kept])
+        await _all(self._start(opened, workload) for _ in range(missing))
+
+    async def _pull(self, opened: _Opened, workload: Workload) -> None:
+        def report(progress: Progress) -> None:
+            self._applying[workload.key] = workload.fingerprint, progress
+
+        await opened.puller.pull(workload.image, report)
+        self._applying[workload.key] = workload.fingerprint, None
+
+    async def _start(self, opened: _Opened, workload: Workload) -> None:
+        client = opened.connection.client
+        if workload.gpu_count and client.engine.is_podman:
+            # It would start it without, and say nothing.
+            raise WorkloadFailed(
+                "Podman gives containers no GPU through Docker's API",
+                hint="Use Docker Engine or Kubernetes for versions that need a GPU.",
+            )
+        for _ in range(TRIES):
+            container = ""
+            try:
+                container = await client.create(
+                    container_name(workload.key), self._config(opened, workload)
+                )
+                await client.start(container)
+            except EngineError as error:
+                failure = error
+                if container:
+                    await client.remove(container)
+                if _NO_INIT.search(error.message):
+                    self._init = False
+                elif error.status != CONFLICT and not _PORT_TAKEN.search(error.message):
+                    break
+            else:
+                return
+        raise start_failure(failure.message, workload.command) from failure
+
+    def _config(self, opened: _Opened, workload: Workload) -> dict[str, object]:
+        writable_because = ""
+        if workload.writable_root:
+            writable_because = AS_REGISTERED
+        elif workload.fingerprint in self._needs_writable_root:
+            writable_because = NEEDS_WRITABLE_ROOT
+        return container_config(
+            workload,
+            owner=opened.installation,
+            state=self._settings.state,
+            writable_because=writable_because,
+            init=self._init,
+        )
+
+    async def _remove(self, opened: _Opened, listed: Sequence[Listed]) -> None:
+        async def remove(each: Listed) -> None:
+            async with self._removals:
+                await opened.replicas.remove(each)
+
+        await _all(remove(each) for each in listed)
+
+    # --- the second try with a writable root --------------------------------------------------
+
+    def _revive(self, known: Known) -> bool:
+        """Replace a container that needs a writable root, if we know what it was made of."""
+        container = known.container
+        workload = self._workloads.get(container.key)
+        if workload is None or workload.fingerprint != container.fingerprint:
+            return False
+        self._needs_writable_root.add(container.fingerprint)
+        log.warning("%s: starting it again with a writable root file system", container.name)
+        self._spawn(self._start_writable(known, workload), f"writable root for {container.name}")
+        return True
+
+    async def _start_writable(self, known: Known, workload: Workload) -> None:
+        opened, lock = self._ready, self._lock(workload.key)
+        async with lock:
+            try:
+                mine = await self._of(opened, workload.key)
+                corpse = [each for each in mine if each.id == known.container.id]
+                # An apply or delete that came first has removed it.
+                if corpse:
+                    await self._remove(opened, corpse)
+                    await self._start(opened, workload)
+            except (LongshoreError, EngineError) as error:
+                known.end = f"{known.end}; a start with a writable root failed: {error.message}"
+            finally:
+                known.reviving = False
+                self._hints.tell()
+
+    # --- small things -------------------------------------------------------------------------
+
+    @property
+    def _ready(self) -> _Opened:
+        if self._opened is None:
+            raise Unavailable("the engine backend is not open")
+        return self._opened
+
+    def _lock(self, key: VersionKey) -> asyncio.Lock:
+        # It lives for as long as somebody holds it or waits for it.
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    async def _of(self, opened: _Opened, key: VersionKey) -> Sequence[Listed]:
+        return await opened.replicas.listed(key_labels(opened.installation, key))
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _all(works: Iterable[Coroutine[None, None, None]]) -> None:
+    """Do all at once; where some fail, raise the first failure when the others are done."""
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+@contextmanager
+def _refused_as(kind: type[LongshoreError]) -> Iterator[None]:
+    try:
+        yield
+    except EngineError as error:
+        raise kind(f"the container engine refused: {error.message}") from error

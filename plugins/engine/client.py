@@ -1,0 +1,326 @@
+"""Docker's API over the engine's Unix socket; Docker and Podman both speak it.
+
+Answers are bounded in bytes and seconds. An engine that does not answer is ``Unavailable``; one
+that answers with an error raises ``EngineError``. Ready-made clients were tried and left: a plain
+HTTP registry needs an endpoint of Podman's own, and their streams end alike whether the engine
+finished or died.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from longshore.core.errors import Unavailable
+
+CALL_TIMEOUT = 60.0
+"""Seconds for a call that the engine answers at once when it is well."""
+
+START_TIMEOUT = 120.0
+"""Seconds to start a container; a busy disk makes it slow."""
+
+AT_ONCE = 16
+"""How many short calls may be under way."""
+
+MOST_BYTES = 32 << 20
+"""Size of the largest answer: the list of some ten thousand containers."""
+
+LONGEST_LINE = 1 << 20
+"""Bytes of the longest line in a JSON stream."""
+
+NOT_FOUND = 404
+CONFLICT = 409
+_UNCHANGED = 304
+_FIRST_ERROR = 400
+
+
+class EngineError(Exception):
+    """The engine refused.
+
+    Args:
+        status: of HTTP; 0 for an error inside a stream.
+        message: the engine's own words.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Who answers at the socket."""
+
+    name: str
+    """``docker`` or ``podman``."""
+    version: str
+
+    @property
+    def is_podman(self) -> bool:
+        """Whether it is Podman, which differs in a few calls."""
+        return self.name == "podman"
+
+
+class Client:
+    """A connection to one engine.
+
+    Args:
+        socket: path of the Unix socket.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.engine = Engine("docker", "")
+        self._api = ""
+        self._calls = asyncio.Semaphore(AT_ONCE)
+        # A connection is made for each call: cheap on a Unix socket, and never a stale one.
+        self._session = aiohttp.ClientSession(
+            "http://localhost",
+            connector=aiohttp.UnixConnector(str(socket), limit=0, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+        )
+
+    async def close(self) -> None:
+        """Close all connections; calling it twice is silence."""
+        await self._session.close()
+
+    async def open(self) -> None:
+        """Find out who answers, and agree on the version of the API.
+
+        Raises:
+            Unavailable: nobody, or somebody else.
+        """
+        try:
+            version = await self._call("GET", "/version", timeout=5)
+            parts = [part["Name"] for part in version.get("Components") or ()]
+            podman = any("podman" in part.lower() for part in parts)
+            self.engine = Engine("podman" if podman else "docker", version["Version"])
+            self._api = f"/v{version['ApiVersion']}"
+        except (EngineError, KeyError, TypeError, AttributeError) as error:
+            raise Unavailable(f"what answers at {self.socket} is no container engine") from error
+
+    # --- containers ---------------------------------------------------------------------------
+
+    async def containers(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """List the containers that carry all these labels, running or not."""
+        wanted = [f"{name}={value}" for name, value in labels.items()]
+        params = {"all": "1", "filters": json.dumps({"label": wanted})}
+        listed: list[dict[str, Any]] = await self._short("GET", "/containers/json", params=params)
+        # What is removed on the strength of this list must be ours beyond doubt.
+        return [each for each in listed if labels.items() <= (each.get("Labels") or {}).items()]
+
+    async def inspect(self, container: str) -> dict[str, Any] | None:
+        """Return everything about a container; None if it is gone."""
+        try:
+            found: dict[str, Any] = await self._short("GET", f"/containers/{container}/json")
+        except EngineError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+        return found
+
+    async def create(self, name: str, config: Mapping[str, Any]) -> str:
+        """Create a container and return its id."""
+        created = await self._short(
+            "POST", "/containers/create", params={"name": name}, body=config
+        )
+        return str(created["Id"])
+
+    async def start(self, container: str) -> None:
+        """Start a container; one that runs stays as it is."""
+        await self._short("POST", f"/containers/{container}/start", timeout=START_TIMEOUT)
+
+    async def stop(self, container: str, grace: int) -> None:
+        """Ask a container to stop, and kill it after ``grace`` seconds; gone is fine."""
+        await self._unless_gone(
+            "POST", f"/containers/{container}/stop", {"t": str(grace)}, grace + CALL_TIMEOUT
+        )
+
+    async def kill(self, container: str) -> None:
+        """Kill a container at once; one that is gone or does not run is fine."""
+        try:
+            await self._unless_gone("POST", f"/containers/{container}/kill", {}, CALL_TIMEOUT)
+        except EngineError as error:
+            if error.status != CONFLICT:
+                raise
+
+    async def remove(self, container: str) -> None:
+        """Remove a container with its volumes; gone, or just going, is fine."""
+        params = {"force": "1", "v": "1"}
+        try:
+            await self._unless_gone("DELETE", f"/containers/{container}", params, START_TIMEOUT)
+        except EngineError as error:
+            if error.status != CONFLICT:
+                raise
+
+    @asynccontextmanager
+    async def log(
+        self, container: str, params: Mapping[str, str]
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open the raw log of a container: pieces of Docker's multiplexed stream."""
+        both = {"stdout": "1", "stderr": "1", "timestamps": "1", **params}
+        async with self._stream("GET", f"/containers/{container}/logs", both) as pieces:
+            yield pieces
+
+    @asynccontextmanager
+    async def events(
+        self, labels: Mapping[str, str]
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """Open the stream of what happens to containers that carry these labels."""
+        wanted = [f"{name}={value}" for name, value in labels.items()]
+        filters = json.dumps({"label": wanted, "type": ["container"]})
+        async with self._stream("GET", "/events", {"filters": filters}) as pieces:
+            yield _json_lines(pieces)
+
+    # --- images and the machine ---------------------------------------------------------------
+
+    async def has_image(self, reference: str) -> bool:
+        """Return whether the engine has the image already."""
+        try:
+            await self._short("GET", f"/images/{reference}/json")
+        except EngineError as error:
+            if error.status == NOT_FOUND:
+                return False
+            raise
+        return True
+
+    @asynccontextmanager
+    async def pull(
+        self, reference: str, *, plain_http: bool, auth: str | None
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """Pull an image by digest; yields the engine's messages on it.
+
+        Args:
+            reference: ``repository@sha256:...``.
+            plain_http: the registry may speak HTTP; Docker goes by its own settings instead.
+            auth: content of ``X-Registry-Auth``.
+        """
+        headers = {"X-Registry-Auth": auth} if auth else {}
+        if plain_http and self.engine.is_podman:
+            # Docker's own call has no such switch.
+            path, api = "/libpod/images/pull", "/v4.0.0"
+            params = {"reference": reference, "tlsVerify": "false"}
+        else:
+            path, api = "/images/create", self._api
+            repository, _, digest = reference.partition("@")
+            params = {"fromImage": repository, "tag": digest}
+        async with self._stream("POST", path, params, headers, api=api) as pieces:
+            yield _json_lines(pieces)
+
+    async def info(self) -> dict[str, Any]:
+        """Return what the engine says about itself and its machine."""
+        found: dict[str, Any] = await self._short("GET", "/info")
+        return found
+
+    # --- the wire -----------------------------------------------------------------------------
+
+    async def _short(self, method: str, path: str, **options: Any) -> Any:
+        async with self._calls:
+            return await self._call(method, self._api + path, **options)
+
+    async def _unless_gone(
+        self, method: str, path: str, params: Mapping[str, str], within: float
+    ) -> None:
+        try:
+            await self._call(method, self._api + path, params=params, timeout=within)
+        except EngineError as error:
+            if error.status not in {NOT_FOUND, _UNCHANGED}:
+                raise
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        timeout: float = CALL_TIMEOUT,  # noqa: ASYNC109 - aiohttp's own, and it closes the socket
+    ) -> Any:
+        limits = aiohttp.ClientTimeout(total=timeout, sock_connect=5)
+        try:
+            async with self._session.request(
+                method, path, params=params, json=body, timeout=limits
+            ) as response:
+                content = await _bounded(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unavailable(error, timeout) from error
+        if response.status >= _FIRST_ERROR:
+            raise EngineError(response.status, _message(content))
+        return json.loads(content) if content.strip() else None
+
+    @asynccontextmanager
+    async def _stream(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        *,
+        api: str | None = None,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        path = (self._api if api is None else api) + path
+        try:
+            async with self._session.request(
+                method, path, params=params, headers=headers
+            ) as response:
+                if response.status >= _FIRST_ERROR:
+                    raise EngineError(response.status, _message(await _bounded(response)))
+                yield response.content.iter_any()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception, timeout: float = 5) -> Unavailable:
+        if isinstance(error, TimeoutError):
+            why = f"no answer within {timeout:g} s"
+        elif isinstance(error, aiohttp.ClientConnectorError):
+            why = error.os_error.strerror or str(error.os_error)
+        else:
+            why = str(error) or type(error).__name__
+        return Unavailable(
+            f"the container engine at {self.socket} does not answer: {why}",
+            hint="Start it again; Longshore reconnects by itself.",
+        )
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > MOST_BYTES:
+            raise EngineError(0, f"the engine's answer is larger than {MOST_BYTES >> 20} MiB")
+    return bytes(content)
+
+
+async def _json_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
+    rest = b""
+    async for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            raise EngineError(0, f"the engine sent a line of more than {LONGEST_LINE >> 20} MiB")
+        for line in lines:
+            if line.strip():
+                yield _object(line)
+    if rest.strip():
+        yield _object(rest)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except ValueError as error:
+        raise EngineError(0, f"the engine sent broken JSON: {error}") from error
+    return found
+
+
+def _message(content: bytes) -> str:
+    try:
+        # Podman puts the cause of all causes elsewhere; this is the whole chain.
+        return str(json.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        return content[:1000].decode(errors="replace").strip()

@@ -1,0 +1,286 @@
+"""What is known of our containers: read from the engine, completed by probes and diagnoses."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from longshore.core.errors import Unavailable
+from longshore.core.names import VersionKey
+from longshore.core.types import Progress, Replica, ReplicaState, WorkloadStatus, utc_now
+from longshore.plugins.engine.client import Client, EngineError
+from longshore.plugins.engine.containers import (
+    OWNER,
+    STOP_GRACE,
+    Container,
+    Listed,
+    parse_container,
+    parse_listed,
+)
+from longshore.plugins.engine.diagnose import is_read_only_error, why_exited
+from longshore.plugins.engine.kernel import ignores, oom_killed
+from longshore.plugins.engine.logs import Line, past, tail_of
+from longshore.plugins.engine.probe import Health, Probe
+
+log = logging.getLogger(__name__)
+
+LINES_READ = 200
+"""Log lines in which the cause of an exit is looked for; fewer are shown."""
+
+_KILLED = 137
+
+AS_REGISTERED = "as registered"
+"""Why a root file system is writable that its user wanted so."""
+
+
+@dataclass(slots=True)
+class Known:
+    """One container and what became of it."""
+
+    container: Container
+    look: tuple[str, int | None]
+    """How the engine listed it when it was inspected."""
+    probe: Probe | None = None
+    """While it runs."""
+    given_up: str = ""
+    """Why we stopped it ourselves."""
+    end: str = ""
+    """Why it exited."""
+    log_tail: tuple[str, ...] = ()
+    wants_writable_root: bool = False
+    """It failed to start because it wrote to its read-only root file system."""
+    reviving: bool = False
+    """Another container is about to take its place, so it does not count as exited."""
+
+    @property
+    def health(self) -> Health:
+        """What probing found; starting where there is no probe."""
+        return self.probe.health if self.probe else Health()
+
+
+class Replicas:
+    """All containers of one installation.
+
+    Args:
+        client: the engine.
+        owner: id of the installation.
+        changed: called when a probe finds something new.
+        revive: given a container that wants a writable root; returns whether it will be replaced.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        owner: str,
+        *,
+        changed: Callable[[], None],
+        revive: Callable[[Known], bool],
+    ) -> None:
+        self._client = client
+        self._owner = owner
+        self._changed = changed
+        self._revive = revive
+        self._known: dict[str, Known] = {}
+        self._listed: Sequence[Listed] = ()
+        self._refreshing = asyncio.Lock()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={"User-Agent": "longshore"},
+        )
+
+    async def close(self) -> None:
+        """Stop all probes."""
+        for container in list(self._known):
+            self._forget(container)
+        await self._session.close()
+
+    async def listed(self, labels: Mapping[str, str] | None = None) -> list[Listed]:
+        """Return what the engine has of ours now, or only those with these labels too."""
+        found = await self._client.containers({OWNER: self._owner, **(labels or {})})
+        parsed = [parse_listed(each) for each in found]
+        return [each for each in parsed if each and each.status != "removing"]
+
+    async def refresh(self) -> None:
+        """Look at all containers with one call, and closely at those that are new or changed."""
+        async with self._refreshing:
+            self._listed = await self.listed()
+            present = {each.id for each in self._listed}
+            for gone in self._known.keys() - present:
+                self._forget(gone)
+            looks = (self._look(each) for each in self._listed if self._is_news(each))
+            await asyncio.gather(*looks)
+            hopeless = (each for each in self._known.values() if each.health.hopeless)
+            await asyncio.gather(*(self._read_tail(each) for each in hopeless))
+
+    def statuses(
+        self, applying: Mapping[VersionKey, tuple[str, Progress | None]]
+    ) -> list[WorkloadStatus]:
+        """Return everything as of the last refresh, replicas oldest first.
+
+        Args:
+            applying: versions that are being applied: fingerprint and progress.
+        """
+        by_key: dict[VersionKey, list[Known]] = {each.key: [] for each in self._listed}
+        for known in sorted(self._known.values(), key=_age):
+            by_key.setdefault(known.container.key, []).append(known)
+        statuses = []
+        for key in by_key | dict.fromkeys(applying):
+            fingerprint, progress = applying.get(key, ("", None))
+            mine = by_key.get(key, [])
+            if mine:
+                # More than one is nobody's wish, and must look so.
+                fingerprint = "+".join(sorted({each.container.fingerprint for each in mine}))
+            statuses.append(
+                WorkloadStatus(
+                    key=key,
+                    fingerprint=fingerprint,
+                    replicas=tuple(_replica(each) for each in mine),
+                    progress=progress,
+                )
+            )
+        return statuses
+
+    def best_first(self, listed: Sequence[Listed], retire: Sequence[str]) -> list[Listed]:
+        """Sort live containers by how much they are worth keeping.
+
+        Those to retire come last; the others ready before unready, and old (warm) before young.
+        """
+
+        def worth(each: Listed) -> tuple[bool, bool, float]:
+            known = self._known.get(each.id)
+            ready = known is not None and known.health.state is ReplicaState.READY
+            return each.name in retire, not ready, _age(known) if known else float("inf")
+
+        return sorted(listed, key=worth)
+
+    async def remove(self, listed: Listed) -> None:
+        """Stop and remove a container; if it is gone, return silently."""
+        if listed.lives:
+            await self.halt(listed.id)
+        await self._client.remove(listed.id)
+        self._forget(listed.id)
+
+    async def halt(self, container: str) -> None:
+        """Ask a container to stop and kill it if it does not; if it is gone, return silently."""
+        inspected = await self._client.inspect(container)
+        if inspected is None:
+            return
+        found = parse_container(inspected)
+        if ignores(found.pid, found.id, found.stop_signal):
+            # Waiting would only take its time: nobody in there would hear the signal.
+            await self._client.kill(container)
+        else:
+            await self._client.stop(container, STOP_GRACE)
+
+    # --- looking closely ----------------------------------------------------------------------
+
+    def _is_news(self, listed: Listed) -> bool:
+        known = self._known.get(listed.id)
+        return not listed.unstarted and (known is None or known.look != listed.look)
+
+    async def _look(self, listed: Listed) -> None:
+        inspected = await self._client.inspect(listed.id)
+        if inspected is None:
+            self._forget(listed.id)
+            return
+        container = parse_container(inspected)
+        before = self._known.get(listed.id)
+        if not container.lives:
+            known = await self._diagnose(Known(container, listed.look), before)
+        elif before and before.probe and before.container == container:
+            before.look = listed.look
+            return
+        else:
+            known = Known(container, listed.look)
+        self._forget(listed.id)
+        if container.lives:
+            known.probe = self._probe(known)
+        self._known[listed.id] = known
+        if known.wants_writable_root:
+            known.reviving = self._revive(known)
+
+    def _probe(self, known: Known) -> Probe:
+        return Probe(
+            self._session,
+            known.container,
+            changed=self._changed,
+            give_up=lambda fault: self._give_up(known, fault),
+            count=lambda: len(self._known),
+        )
+
+    async def _give_up(self, known: Known, fault: str) -> None:
+        container = known.container
+        known.given_up = f"not ready within {container.startup:g} s: {fault}"
+        log.warning("%s: %s; stopping it", container.name, known.given_up)
+        while True:
+            try:
+                await self.halt(container.id)
+            except (Unavailable, EngineError) as error:
+                log.warning("%s cannot be stopped: %s", container.name, error.message)
+                await asyncio.sleep(1)
+            else:
+                self._changed()
+                return
+
+    async def _read_tail(self, known: Known) -> None:
+        known.log_tail = tail_of(await self._log(known.container.id))
+
+    async def _diagnose(self, known: Known, before: Known | None) -> Known:
+        container = known.container
+        lines = await self._log(container.id)
+        known.log_tail = tail_of(lines)
+        known.given_up = before.given_up if before else ""
+        known.end = known.given_up
+        if not known.end:
+            oom = container.exit_code == _KILLED and await asyncio.to_thread(
+                oom_killed, container.id
+            )
+            known.end = why_exited(container, known.log_tail, oom=oom)
+        was_ready = before is not None and before.probe is not None and before.probe.was_ready
+        known.wants_writable_root = (
+            container.read_only
+            and not was_ready
+            and is_read_only_error([line.text for line in lines])
+        )
+        return known
+
+    async def _log(self, container: str) -> list[Line]:
+        try:
+            return await past(self._client, container, LINES_READ)
+        except EngineError:
+            # It was removed meanwhile, or its log never came to be.
+            return []
+
+    def _forget(self, container: str) -> None:
+        known = self._known.pop(container, None)
+        if known and known.probe:
+            known.probe.cancel()
+
+
+def _replica(known: Known) -> Replica:
+    container, health = known.container, known.health
+    state, reason = health.state, health.reason
+    if known.reviving:
+        reason = "started again with a writable root file system, which it needs"
+    elif not container.lives:
+        state, reason = ReplicaState.EXITED, known.end
+    elif not reason and container.writable_because not in {"", AS_REGISTERED}:
+        reason = container.writable_because
+    return Replica(
+        id=container.name,
+        state=state,
+        address=container.address,
+        reason=reason,
+        hopeless=health.hopeless,
+        exit_code=container.exit_code if state is ReplicaState.EXITED else None,
+        log_tail=known.log_tail,
+        started_at=container.started_at,
+    )
+
+
+def _age(known: Known) -> float:
+    return (known.container.started_at or utc_now()).timestamp()
