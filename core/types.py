@@ -176,6 +176,7 @@ class Node(Value):
 
     name: str
     architecture: str
+    """As images call it: ``amd64``, ``arm64``."""
     cpu_millicores: int
     memory_mib: int
     gpus: int = 0

@@ -93,7 +93,8 @@ class Replica:
 
     behave: Behaviour = echo
     id: str = field(default_factory=lambda: f"replica-{next(_numbers)}")
-    port: int = 0
+    port: int = 9
+    """Where nobody listens, before it runs."""
     connections: int = 0
     open: int = 0
     """Connections that are open now."""

@@ -100,10 +100,12 @@ class Routed:
         """Start a replica; it ends with the test."""
         return await self._stack.enter_async_context(Replica(behave).running())
 
-    async def serving(self, behave: Behaviour = echo, **fields: object) -> Replica:
+    async def serving(
+        self, behave: Behaviour = echo, limits: Mapping[str, float] | None = None
+    ) -> Replica:
         """Start a replica and route version 1 of iris to it."""
         replica = await self.replica(behave)
-        await self.table.update(model_route(route(replica, **fields)))  # type: ignore[arg-type] - those of route
+        await self.table.update(model_route(route(replica, limits=limits)))
         return replica
 
     async def predict(self, body: bytes = b"[1]", name: str = "iris") -> httpx.Response:

@@ -1,0 +1,99 @@
+"""Admission: a request takes a slot on a replica, and gives it back when it is over.
+
+A replica has as many slots as its version's ``limits.concurrency``. Nothing waits here: where no
+slot is free, the caller hears so at once.
+"""
+
+import logging
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from longshore.router.errors import Busy, NotReady
+from longshore.router.table import Replica, RoutedVersion, Table
+
+log = logging.getLogger(__name__)
+
+COMPLAIN_EVERY = 60.0
+"""Seconds between log lines about one version's failing balancer."""
+
+
+class Slot:
+    """A request's place on a replica; use it as a context manager.
+
+    Args:
+        table: where the version is.
+        version: where the request goes.
+
+    Raises:
+        NotReady: the version has no replica.
+        Busy: no replica has a free slot.
+    """
+
+    __slots__ = ("_table", "_tried", "replica", "version")
+
+    def __init__(self, table: Table, version: RoutedVersion) -> None:
+        self._table = table
+        self._tried: set[str] = set()
+        self.version = version
+        self.replica = self._take()
+
+    def __enter__(self) -> Self:
+        self.version.meter.in_flight += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.replica.released()
+        self.version.meter.in_flight -= 1
+        self.version.meter.last_answer = self._table.clock()
+
+    def move(self) -> bool:
+        """Go to a replica that was not tried yet; return False, and stay, where there is none."""
+        try:
+            other = self._take()
+        except (NotReady, Busy):
+            return False
+        self.replica.released()
+        self.replica = other
+        return True
+
+    def _take(self) -> Replica:
+        route, limit = self.version.route, self.version.route.version.spec.limits.concurrency
+        if not self.version.replicas:
+            raise NotReady(self.version.key, route.state, route.reason, route.hint)
+        free = [
+            each
+            for each in self.version.replicas
+            if each.in_flight < limit and each.endpoint.replica not in self._tried
+        ]
+        if not free:
+            raise Busy(self.version.key, len(self.version.replicas), limit)
+        replica = pick(self.version, free, self._table.clock())
+        replica.in_flight += 1
+        self._tried.add(replica.endpoint.replica)
+        return replica
+
+
+def pick(version: RoutedVersion, free: Sequence[Replica], now: float) -> Replica:
+    """Let the version's balancer choose; least in flight where it has none or it fails."""
+    if version.balancer:
+        try:
+            picked = version.balancer.pick(free)
+            if any(picked is each for each in free):
+                return picked
+            raise ValueError("it picked something that was not among the candidates")
+        except Exception:
+            if now - version.complained_at > COMPLAIN_EVERY:
+                version.complained_at = now
+                log.exception(
+                    "balancer of plugin %s failed for %s; the replica with the fewest requests "
+                    "is taken instead",
+                    version.balancer_plugin,
+                    version.key,
+                )
+    return min(free, key=lambda each: each.in_flight)

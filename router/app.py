@@ -1,0 +1,93 @@
+"""The HTTP side of the platform, put together. A request passes the layers from the top down."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from longshore.core.errors import LongshoreError
+from longshore.core.platform import Platform
+from longshore.router import problems
+from longshore.router.auth import Authentication, Fence
+from longshore.router.body_limit import BodyLimit
+from longshore.router.management import management_routes
+from longshore.router.openapi import ANY_PROBLEM, DocumentedApp
+from longshore.router.operations import operation_routes
+from longshore.router.predictions import prediction_routes
+from longshore.router.request_id import RequestId
+from longshore.router.table import Table
+from longshore.router.uniform import MOST_BUFFERED
+from longshore.router.upstream import Upstream
+
+
+def build_app(platform: Platform, table: Table) -> FastAPI:
+    """Return the application.
+
+    Args:
+        platform: what management calls ask for, and who may call.
+        table: where prediction requests go; the controller keeps it up to date.
+    """
+    upstream = Upstream()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with upstream.running():
+            yield
+
+    app = DocumentedApp(
+        title="Longshore",
+        summary="Bring your own container, and have it served, scaled and kept running.",
+        version=version("longshore"),
+        lifespan=lifespan,
+        redirect_slashes=False,
+        responses=ANY_PROBLEM,
+    )
+    app.authenticates = platform.authenticates
+    # The key that opened Longshore is none of a model's business.
+    strip = (b"authorization",) if platform.authenticates else ()
+    app.include_router(prediction_routes(platform, table, upstream, strip))
+    app.include_router(management_routes(platform))
+    app.include_router(operation_routes(platform, table))
+    _add_error_handlers(app)
+    # The one that is added last is called first.
+    app.add_middleware(BodyLimit, most=min(platform.settings.max_body, MOST_BUFFERED))
+    if platform.authenticates:
+        app.add_middleware(Authentication, platform=platform)
+    else:
+        app.add_middleware(Fence, host=platform.settings.host)
+    app.add_middleware(RequestId)
+    return app
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(LongshoreError)
+    async def on_longshore_error(request: Request, error: LongshoreError) -> Response:
+        return _response(request, problems.problem_of(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        is_json = "json" in request.headers.get("content-type", "")
+        hint = "" if is_json else "Send a JSON body with Content-Type: application/json."
+        return _response(request, problems.invalid_request(error.errors(), hint=hint))
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        # FastAPI wraps whatever ends the reading of a body.
+        if isinstance(error.__cause__, LongshoreError):
+            return _response(request, problems.problem_of(error.__cause__))
+        path = request.url.path
+        return _response(
+            request, problems.unrouted(error.status_code, request.method, path, error.headers)
+        )
+
+
+def _response(request: Request, problem: problems.Problem) -> Response:
+    return Response(
+        problem.body(request.state.request_id),
+        problem.status,
+        headers=dict(problem.headers),
+        media_type=problems.MEDIA_TYPE,
+    )

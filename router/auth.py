@@ -1,0 +1,119 @@
+"""Who may call: bearer keys where a plugin asks for them, and a fence against foreign web pages.
+
+Without authentication the platform trusts whoever reaches it, which on loopback means every
+program of this machine, and among these the user's browser. A web page from anywhere may make
+that browser send requests here, in two ways:
+
+- It simply sends one. It cannot read the answer, but a ``DELETE`` would have happened. Browsers
+  put the page's origin into ``Origin``, so a call that changes something is refused if that is
+  another than the address it came to.
+- It lets its own host name resolve to 127.0.0.1 (DNS rebinding), so that for the browser our
+  answers are the page's own. The name then stands in ``Host``, so on loopback any name that is
+  not loopback's or our own is refused.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from longshore.core.platform import Platform
+from longshore.core.settings import is_loopback
+from longshore.router.errors import Forbidden, Unauthenticated
+
+OPEN = frozenset({"/", "/healthz", "/readyz"})
+"""What needs no identity: the page, which asks the API for everything, and the probes."""
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+
+
+class Authentication:
+    """ASGI middleware that lets through only whom the platform recognises.
+
+    Args:
+        app: what to call.
+        platform: asked who is calling.
+    """
+
+    def __init__(self, app: ASGIApp, platform: Platform) -> None:
+        self._app = app
+        self._platform = platform
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request.
+
+        Raises:
+            Unauthenticated: nobody recognises the caller.
+        """
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            identity = await self._platform.authenticate(_headers(scope))
+            if identity is None:
+                sent = "the key in the header Authorization is not known"
+                none = "the call carries no key"
+                raise Unauthenticated(
+                    sent if "authorization" in _headers(scope) else none,
+                    hint="Send the header Authorization: Bearer KEY; the client commands take "
+                    "the key from LONGSHORE_API_KEY.",
+                )
+            scope["state"]["identity"] = identity
+        await self._app(scope, receive, send)
+
+
+class Fence:
+    """ASGI middleware that keeps foreign web pages out where nobody has to say who they are.
+
+    Args:
+        app: what to call.
+        host: the address that the platform listens on.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app = app
+        self._host = host.lower()
+        self._on_loopback = is_loopback(host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request.
+
+        Raises:
+            Forbidden: it could come from a foreign web page.
+        """
+        if scope["type"] == "http":
+            headers = _headers(scope)
+            host = headers.get("host", "")
+            if self._on_loopback and host and not self._ours(host):
+                raise Forbidden(
+                    f"the request was sent to the host {host!a}, "
+                    "and Longshore listens on this machine only",
+                    hint="Call it as http://127.0.0.1 or http://localhost. To be called by "
+                    "another name, set api_key and host.",
+                )
+            origin = headers.get("origin")
+            if origin is not None and _changes(scope) and _authority(origin) != host.lower():
+                raise Forbidden(
+                    f"a web page of {origin!a} may not manage this platform",
+                    hint="Use Longshore's own page, or set api_key and send the key.",
+                )
+        await self._app(scope, receive, send)
+
+    def _ours(self, host: str) -> bool:
+        name = (urlsplit(f"//{host}").hostname or "") if _is_authority(host) else ""
+        return is_loopback(name) or name == self._host
+
+
+def _changes(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path.startswith("/api/") and scope["method"] not in _READING
+
+
+def _authority(origin: str) -> str:
+    _, _, authority = origin.lower().partition("://")
+    return authority
+
+
+def _is_authority(host: str) -> bool:
+    return not any(each in host for each in "/?#@\\ ")
+
+
+def _headers(scope: Scope) -> Mapping[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

@@ -1,0 +1,260 @@
+"""The management endpoints under /api: one for each use case of the platform."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response, status
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from longshore.core.errors import InvalidInput, NotFound
+from longshore.core.names import VersionKey, check_model_name, check_version_name
+from longshore.core.platform import Plan, Platform
+from longshore.core.types import (
+    Decision,
+    Event,
+    Model,
+    TrafficRule,
+    VersionRecord,
+    VersionSpec,
+    Wake,
+)
+from longshore.router import openapi
+
+FIRST_LINE = 1.0
+"""Seconds that a log's first line is waited for before the answer begins without one."""
+
+Name = Annotated[str, Path(description="The model's name.")]
+Number = Annotated[str, Path(description="The version.")]
+
+VERSION = "/models/{name}/versions/{version}"
+
+
+class Deleted(BaseModel):
+    """What was deleted."""
+
+    deleted: list[str]
+    """Versions as ``name:version``."""
+
+
+class Models(BaseModel):
+    """All models, by name."""
+
+    models: Sequence[Model]
+
+
+class Decisions(BaseModel):
+    """What was decided about a version, oldest first."""
+
+    decisions: Sequence[Decision]
+
+
+class Wakes(BaseModel):
+    """The newest wakes of a version, oldest of them first."""
+
+    wakes: Sequence[Wake]
+
+
+class Events(BaseModel):
+    """The newest events, oldest of them first."""
+
+    events: Sequence[Event]
+
+
+def management_routes(platform: Platform) -> APIRouter:
+    """Return the endpoints."""
+    router = APIRouter(prefix="/api", tags=["management"], responses=openapi.problems(503))
+    _add_models(router, platform)
+    _add_versions(router, platform)
+    _add_history(router, platform)
+    return router
+
+
+def _add_models(router: APIRouter, platform: Platform) -> None:
+    @router.get("/models", summary="List all models")
+    async def list_models() -> Models:
+        """Return all models with their versions, by name."""
+        return Models(models=await platform.models())
+
+    @router.get("/models/{name}", summary="Read a model", responses=openapi.problems(404))
+    async def read_model(name: Name) -> Model:
+        """Return one model with its versions, oldest first."""
+        return await platform.model(_existing(name))
+
+    @router.delete("/models/{name}", summary="Delete a model", responses=openapi.problems(404))
+    async def delete_model(name: Name) -> Deleted:
+        """Forget a model with all its versions; their containers go after their last answers."""
+        keys = await platform.delete_model(_existing(name))
+        return Deleted(deleted=[str(key) for key in keys])
+
+    @router.put(
+        "/models/{name}/traffic",
+        summary="Share a model's requests among versions",
+        responses=openapi.problems(404, 422),
+    )
+    async def set_traffic(name: Name, rule: TrafficRule) -> Model:
+        """Replace the traffic rule; without weights the newest ready version gets all requests."""
+        await platform.set_traffic(_existing(name), rule)
+        return await platform.model(name)
+
+
+def _add_versions(router: APIRouter, platform: Platform) -> None:
+    @router.put(
+        VERSION,
+        summary="Register a version",
+        responses={
+            **openapi.problems(409, 422, 502),
+            200: {"description": "The same content was registered already; nothing changed."},
+            201: {"description": "Registered now.", "model": VersionRecord},
+        },
+    )
+    async def register(
+        name: Name, version: Number, spec: VersionSpec, response: Response
+    ) -> VersionRecord:
+        """Register a version, and let it be started. A version never changes afterwards."""
+        registered = await platform.register(_new(name, version), spec)
+        if registered.created:
+            response.status_code = status.HTTP_201_CREATED
+        return registered.record
+
+    @router.post(
+        VERSION + "/preflight",
+        summary="Work out what registering would do",
+        responses=openapi.problems(422),
+    )
+    async def preflight(name: Name, version: Number, spec: VersionSpec) -> Plan:
+        """Return the version and every decision about it, and store nothing."""
+        return await platform.preflight(_new(name, version), spec)
+
+    @router.get(VERSION, summary="Read a version", responses=openapi.problems(404))
+    async def read_version(name: Name, version: Number) -> VersionRecord:
+        """Return one version, what is wished of it and what became of that."""
+        return await platform.version(_known(name, version))
+
+    @router.delete(VERSION, summary="Delete a version", responses=openapi.problems(404))
+    async def delete_version(name: Name, version: Number) -> Deleted:
+        """Forget a version; its containers go after their last answers."""
+        key = _known(name, version)
+        await platform.delete(key)
+        return Deleted(deleted=[str(key)])
+
+    @router.post(
+        VERSION + "/wake",
+        summary="Wake a version",
+        status_code=status.HTTP_202_ACCEPTED,
+        responses=openapi.problems(404),
+    )
+    async def wake(name: Name, version: Number) -> VersionRecord:
+        """Start a sleeping version, and a failed one at once instead of at its next try."""
+        key = _known(name, version)
+        await platform.wake(key)
+        return await platform.version(key)
+
+    @router.post(
+        VERSION + "/sleep",
+        summary="Put a version to sleep",
+        status_code=status.HTTP_202_ACCEPTED,
+        responses=openapi.problems(404),
+    )
+    async def sleep(name: Name, version: Number) -> VersionRecord:
+        """Stop a version's replicas until it is woken."""
+        key = _known(name, version)
+        await platform.sleep(key)
+        return await platform.version(key)
+
+
+def _add_history(router: APIRouter, platform: Platform) -> None:
+    @router.get(
+        VERSION + "/logs",
+        summary="Read a version's log",
+        response_class=StreamingResponse,
+        responses={**openapi.TEXT_ANSWER, **openapi.problems(404)},
+    )
+    async def logs(
+        name: Name,
+        version: Number,
+        tail: Annotated[int, Query(ge=0, le=10_000, description="Lines per replica.")] = 100,
+        follow: Annotated[bool, Query(description="Go on with new lines.")] = False,
+    ) -> StreamingResponse:
+        """Stream what the containers wrote, oldest first."""
+        lines = platform.logs(_known(name, version), tail=tail, follow=follow)
+        return StreamingResponse(
+            await _begun(lines),
+            media_type="text/plain; charset=utf-8",
+            # It is the model's text; no browser should guess that it is a page.
+            headers={"x-content-type-options": "nosniff", "cache-control": "no-store"},
+        )
+
+    @router.get(
+        VERSION + "/decisions", summary="Explain a version", responses=openapi.problems(404)
+    )
+    async def decisions(name: Name, version: Number) -> Decisions:
+        """Return what was decided about a version, by which plugin and why; oldest first."""
+        return Decisions(decisions=await platform.decisions(_known(name, version)))
+
+    @router.get(
+        VERSION + "/wakes", summary="Read a version's wakes", responses=openapi.problems(404)
+    )
+    async def wakes(name: Name, version: Number) -> Wakes:
+        """Return the newest wakes, oldest of them first."""
+        return Wakes(wakes=await platform.wakes(_known(name, version)))
+
+    @router.get("/events", summary="Read what happened", responses=openapi.problems(422))
+    async def events(
+        version: Annotated[
+            str | None, Query(description="Only those of one version: `NAME:VERSION`.")
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> Events:
+        """Return the newest events, oldest of them first."""
+        return Events(events=await platform.events(_parsed(version) if version else None, limit))
+
+
+async def _begun(lines: AsyncIterator[str]) -> AsyncIterator[bytes]:
+    """Wait for the first line, so that a log that cannot be read is still a proper error."""
+    first = asyncio.ensure_future(anext(lines, None))
+    await asyncio.wait([first], timeout=FIRST_LINE)
+    if first.done():
+        first.result()
+    return _encoded(first, lines)
+
+
+async def _encoded(
+    first: asyncio.Future[str | None], rest: AsyncIterator[str]
+) -> AsyncIterator[bytes]:
+    try:
+        line = await first
+        while line is not None:
+            yield f"{line}\n".encode(errors="replace")
+            line = await anext(rest, None)
+    finally:
+        first.cancel()
+
+
+def _existing(name: str) -> str:
+    try:
+        return check_model_name(name)
+    except ValueError as error:
+        raise NotFound(str(error)) from error
+
+
+def _known(name: str, version: str) -> VersionKey:
+    try:
+        return VersionKey(_existing(name), check_version_name(version))
+    except ValueError as error:
+        raise NotFound(str(error)) from error
+
+
+def _new(name: str, version: str) -> VersionKey:
+    try:
+        return VersionKey(check_model_name(name), check_version_name(version))
+    except ValueError as error:
+        raise InvalidInput(str(error)) from error
+
+
+def _parsed(text: str) -> VersionKey:
+    try:
+        return VersionKey.parse(text)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from error

@@ -1,0 +1,83 @@
+"""What a router observes of one version: a fixed handful of numbers, cheap to keep."""
+
+from bisect import bisect_left
+from collections import Counter
+from datetime import UTC, datetime
+
+from longshore.core.names import VersionKey
+from longshore.core.types import Load
+
+LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds of the latency histogram, in seconds; one more bucket takes the rest."""
+
+_TICK = 5
+_TICKS = 12
+"""Arrivals of the last minute are counted in twelve buckets of five seconds."""
+
+
+class Meter:
+    """Counts the requests to one version; all times are seconds since the epoch."""
+
+    __slots__ = (
+        "_arrivals",
+        "_ticks",
+        "answers",
+        "in_flight",
+        "last_answer",
+        "last_request",
+        "latencies",
+        "seconds",
+    )
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.last_request: float | None = None
+        self.last_answer: float | None = None
+        self.answers: Counter[str] = Counter()
+        """How many requests ended as what: ``2xx`` to ``5xx``, or ``aborted``."""
+        self.latencies = [0] * (len(LATENCY_BOUNDS) + 1)
+        self.seconds = 0.0
+        """All latencies together."""
+        self._arrivals = [0] * _TICKS
+        self._ticks = [0] * _TICKS
+
+    def arrived(self, now: float) -> None:
+        """Count a request that was routed here, whether or not a replica can take it."""
+        tick = int(now) // _TICK
+        place = tick % _TICKS
+        if self._ticks[place] != tick:
+            self._ticks[place] = tick
+            self._arrivals[place] = 0
+        self._arrivals[place] += 1
+        self.last_request = now
+
+    def ended(self, outcome: str, arrived: float, now: float) -> None:
+        """Count how a request ended.
+
+        Args:
+            outcome: the class of the status, or ``aborted`` where no complete answer was given.
+            arrived: when the request came.
+            now: when its last byte was answered.
+        """
+        seconds = max(now - arrived, 0.0)
+        self.answers[outcome] += 1
+        self.latencies[bisect_left(LATENCY_BOUNDS, seconds)] += 1
+        self.seconds += seconds
+
+    def load(self, key: VersionKey, now: float) -> Load:
+        """Return the numbers as the controller reads them."""
+        oldest = int(now) // _TICK - _TICKS
+        recent = sum(
+            count for tick, count in zip(self._ticks, self._arrivals, strict=True) if tick > oldest
+        )
+        return Load(
+            key=key,
+            in_flight=self.in_flight,
+            rate=recent / (_TICK * _TICKS),
+            last_request_at=_moment(self.last_request),
+            last_answer_at=_moment(self.last_answer),
+        )
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

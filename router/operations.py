@@ -1,0 +1,75 @@
+"""What operators and browsers ask of the process itself: its health, its metrics, its page."""
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+
+from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from longshore.core.errors import Unavailable
+from longshore.core.platform import Platform
+from longshore.router import openapi
+from longshore.router.metrics import exposition, registry_of
+from longshore.router.table import Table
+
+
+class Alive(BaseModel):
+    """That the process, or the platform, is well."""
+
+    status: str = "ok"
+
+
+def operation_routes(platform: Platform, table: Table) -> APIRouter:
+    """Return the endpoints."""
+    router = APIRouter(tags=["operations"])
+    registry = registry_of(table)
+    page = files("longshore.router").joinpath("static/index.html").read_text("utf-8")
+    policy = _policy(page)
+
+    @router.get("/", summary="The web page", response_class=HTMLResponse)
+    async def index() -> HTMLResponse:
+        """Show models, versions and their states."""
+        return HTMLResponse(page, headers={"content-security-policy": policy})
+
+    @router.get("/healthz", summary="Does the process live?")
+    async def healthz() -> Alive:
+        """Answer as long as the process can."""
+        return Alive()
+
+    @router.get("/readyz", summary="Is the platform ready?", responses=openapi.problems(503))
+    async def readyz() -> Alive:
+        """Answer with 503 and the reason until requests can be served."""
+        reason = await platform.ready()
+        if reason:
+            raise Unavailable(reason)
+        return Alive()
+
+    @router.get(
+        "/metrics",
+        summary="Metrics for Prometheus",
+        response_class=PlainTextResponse,
+        responses=openapi.TEXT_ANSWER,
+    )
+    async def metrics() -> Response:
+        """Return requests, latencies and endpoints by model and version."""
+        return Response(exposition(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    return router
+
+
+def _policy(page: str) -> str:
+    """Return the content security policy that lets the page run its own script and no other."""
+
+    def source(tag: str) -> str:
+        found = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digest = hashlib.sha256(found[1].encode() if found else b"").digest()
+        return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+    return (
+        f"default-src 'none'; connect-src 'self'; script-src {source('script')}; "
+        f"style-src {source('style')}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )

@@ -1,0 +1,138 @@
+"""Listening: runs the application under uvicorn inside the caller's event loop."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from longshore.core.errors import StartRefused
+from longshore.core.types import Address
+
+GRACE = 30
+"""Seconds that requests in flight get to finish when the server stops."""
+
+KEEP_ALIVE = 75
+"""Seconds that an idle client connection is kept; more than the 60 s that load balancers keep
+theirs to us, so that it is they who close."""
+
+BACKLOG = 2048
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    app: FastAPI, host: str, port: int, *, grace: int = GRACE
+) -> AsyncIterator[Address]:
+    """Listen while the context is open, and give the address; signals are the caller's.
+
+    On leaving, no connection is accepted any more, and requests in flight get ``grace`` seconds.
+
+    Args:
+        app: what to serve.
+        host: name or address to listen on.
+        port: 0 for any free one; the address tells which.
+        grace: seconds.
+
+    Raises:
+        StartRefused: nobody can listen there.
+    """
+    sockets = await _bind(host, port)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        # Run here instead, where a failure is an exception rather than an exit.
+        lifespan="off",
+        access_log=False,
+        server_header=False,
+        # The headers of proxies before us are passed on, not believed.
+        proxy_headers=False,
+        log_config=None,
+        # What goes wrong is logged by the application, with the request's id.
+        log_level="critical",
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=grace,
+    )
+    server = _Server(config)
+    async with app.router.lifespan_context(app):
+        running = asyncio.create_task(server.serve(sockets), name="http server")
+        try:
+            await server.listening.wait()
+            yield Address(host=host, port=sockets[0].getsockname()[1])
+        finally:
+            server.should_exit = True
+            await running
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+async def _bind(host: str, port: int) -> list[socket.socket]:
+    """Bind every address of a host name, all to the same port."""
+    bound: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, _, _, _, address in await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            actual = bound[0].getsockname()[1] if bound else port
+            try:
+                bound.append(_listener(family, str(address[0]), actual))
+            except OSError as error:
+                # "localhost" has an IPv6 address even where the machine has none.
+                if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                    raise
+                absent = error
+        if absent and not bound:
+            raise absent
+    except OSError as error:
+        for listener in bound:
+            listener.close()
+        raise _refusal(host, port, error) from error
+    return bound
+
+
+def _listener(family: int, host: str, port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _refusal(host: str, port: int, error: OSError) -> StartRefused:
+    if error.errno == errno.EADDRINUSE:
+        return StartRefused(
+            f"port {port} on {host} is taken by another program",
+            hint=f"See which: ss -ltnp 'sport = :{port}'. Stop it, or choose another port: --port",
+        )
+    if error.errno == errno.EACCES:
+        return StartRefused(
+            f"port {port} needs rights that this user does not have",
+            hint="Choose a port above 1023: --port",
+        )
+    return StartRefused(
+        f"cannot listen on {host}: {error.strerror or error}",
+        hint="Choose an address of this machine: --host 127.0.0.1",
+    )

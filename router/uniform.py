@@ -1,0 +1,194 @@
+"""The platform's own uniform call: features in, predictions out, whatever the container speaks."""
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from longshore.core.errors import InvalidInput, LongshoreError, Unavailable
+from longshore.core.names import ModelName, VersionName
+from longshore.core.protocols import Contract
+from longshore.router.admission import Slot
+from longshore.router.client import Client, ClientLeft
+from longshore.router.errors import ContainerError, ReplicaFailed
+from longshore.router.headers import to_replica
+from longshore.router.problems import problem_of
+from longshore.router.relay import ABORTED
+from longshore.router.table import RoutedVersion, Table
+from longshore.router.upstream import Answer, Outgoing, Upstream
+
+log = logging.getLogger(__name__)
+
+MOST_BUFFERED = 16 * 2**20
+"""Largest body and answer of a uniform call, in bytes: both are held whole to be translated."""
+
+_EXCERPT = 1000
+_PIECE = 256 * 1024
+
+# These describe the client's body, or an answer that only the client could read.
+_OF_THE_ENVELOPE = (
+    b"accept",
+    b"accept-encoding",
+    b"content-encoding",
+    b"content-length",
+    b"content-type",
+)
+
+
+class PredictRequest(BaseModel):
+    """A request for predictions."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    model: ModelName
+    version: VersionName | None = None
+    """The version; the model's traffic rule picks one if left out."""
+    features: JsonValue = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
+    """The input, usually a list of rows; the version's contract translates it."""
+
+
+class PredictAnswer(BaseModel):
+    """The predictions, and who made them."""
+
+    model: ModelName
+    version: VersionName
+    predictions: JsonValue
+
+
+class Uniform:
+    """Answers uniform calls.
+
+    Args:
+        table: where the versions are.
+        upstream: the way to them.
+        contracts: how to talk to them, by name.
+        strip: names of request headers that are not for containers.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        upstream: Upstream,
+        contracts: Mapping[str, Contract],
+        strip: Iterable[bytes],
+    ) -> None:
+        self._table = table
+        self._upstream = upstream
+        self._contracts = contracts
+        self._strip = (*strip, *_OF_THE_ENVELOPE)
+
+    async def predict(self, asked: PredictRequest, request: Request) -> Response:
+        """Translate a request, let a replica answer it, and translate the answer."""
+        version = (
+            self._table.version(asked.model, asked.version)
+            if asked.version
+            else self._table.choose(asked.model)
+        )
+        clock = self._table.clock
+        arrived, outcome = clock(), ABORTED
+        version.meter.arrived(arrived)
+        try:
+            response = await self._predict(version, asked.features, request)
+            outcome = "2xx"
+        except ClientLeft:
+            return Response(status_code=499)  # nobody reads it
+        except LongshoreError as error:
+            outcome = f"{problem_of(error).status // 100}xx"
+            raise
+        finally:
+            version.meter.ended(outcome, arrived, clock())
+        return response
+
+    async def _predict(
+        self, version: RoutedVersion, features: JsonValue, request: Request
+    ) -> Response:
+        contract = self._contract(version)
+        body, content_type = _encode(contract, features)
+        described = [
+            (b"content-type", content_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        outgoing = Outgoing(
+            "POST",
+            version.route.version.serving.predict_path,
+            lambda address: [
+                *to_replica(
+                    request.scope["headers"],
+                    host=address,
+                    peer=request.client.host if request.client else "",
+                    scheme=request.url.scheme,
+                    request_id=request.state.request_id,
+                    strip=self._strip,
+                ),
+                *described,
+            ],
+            _pieces(body),
+        )
+        client = Client(request.receive, (), most=0, hint="")
+        with Slot(self._table, version) as slot:
+            async with client.attached():
+                client.listen()
+                async with self._upstream.exchange(slot, outgoing) as answer:
+                    theirs = await _read(slot, answer)
+            predictions = _decode(slot, contract, answer, theirs)
+        key = version.key
+        document = {"model": key.name, "version": key.version, "predictions": predictions}
+        return Response(
+            # What JSON has no word for (NaN, infinities) becomes null.
+            to_json(document, inf_nan_mode="null"),
+            media_type="application/json",
+            headers={"x-longshore-version": str(key)},
+        )
+
+    def _contract(self, version: RoutedVersion) -> Contract:
+        name = version.route.version.serving.contract
+        contract = self._contracts.get(name)
+        if contract is None:
+            raise Unavailable(
+                f"{version.key} speaks the contract {name}, which no enabled plugin brings",
+                hint=f"Enable it in plugins.toml, or call /v1/models/{version.key.name}/predict, "
+                "which needs no translation.",
+            )
+        return contract
+
+
+def _encode(contract: Contract, features: JsonValue) -> tuple[bytes, str]:
+    try:
+        return contract.encode(features)
+    except InvalidInput as error:
+        place = error.pointer
+        if not place.startswith("/features"):
+            place = "/features" + place
+        raise InvalidInput(error.message, pointer=place, hint=error.hint) from error
+
+
+async def _read(slot: Slot, answer: Answer) -> bytes:
+    held = bytearray()
+    async for piece in answer.body.iter_any():
+        held += piece
+        if len(held) > MOST_BUFFERED:
+            replica = slot.replica.endpoint.replica
+            told = f"answered more than {MOST_BUFFERED} bytes, too many to translate"
+            raise ReplicaFailed(slot.version.key, replica, told)
+    return bytes(held)
+
+
+def _decode(slot: Slot, contract: Contract, answer: Answer, body: bytes) -> JsonValue:
+    key = slot.version.key
+    if answer.status // 100 != 2:  # noqa: PLR2004 - the class of success
+        raise ContainerError(key, answer.status, body[:_EXCERPT].decode(errors="replace"))
+    content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
+    try:
+        return contract.decode(body, content_type.decode("latin-1"))
+    except ValueError as error:
+        replica = slot.replica.endpoint.replica
+        told = f"answered what the contract {contract.name} does not promise: {error}"
+        raise ReplicaFailed(key, replica, told) from error
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]

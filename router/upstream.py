@@ -1,0 +1,252 @@
+"""The way to the replicas: one exchange of a request for an answer, under the version's limits.
+
+A request is sent again, to another replica, only if nothing of it had been sent: the connection
+was refused or never came about. Whatever left is never repeated, whichever method it has.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import SimpleNamespace
+
+import aiohttp
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp.client_proto import ResponseHandler
+from yarl import URL
+
+from longshore.core.types import Limits
+from longshore.router.admission import Slot
+from longshore.router.errors import ReplicaFailed, RequestError, TimedOut
+from longshore.router.headers import RawHeaders
+
+IDLE = 2.0
+"""Seconds that an idle connection is kept; many model servers close theirs after five, and a
+request that meets such an end is lost."""
+
+MOST_HEADER_BYTES = 64 * 1024
+MOST_HEADERS = 512
+_NO_STATUS = 600
+
+# Headers that aiohttp would add on its own.
+_UNASKED = ("accept", "accept-encoding", "content-type", "user-agent")
+
+Body = bytes | AsyncIterator[bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request on its way to a replica."""
+
+    method: str
+    target: str
+    """Path and query, percent-encoded as they should arrive."""
+    headers: Callable[[str], RawHeaders]
+    """Makes the headers for the address of a replica."""
+    body: Body = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose head has come; its body is read piece by piece."""
+
+    status: int
+    headers: RawHeaders
+    """Names in lowercase; order and duplicates as sent."""
+    body: aiohttp.StreamReader
+
+
+class Upstream:
+    """Connections to replicas; use it as a context manager while the server runs."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Hold connections open for reuse while the context is open."""
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_start_clock)
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=_UNASKED,
+            middlewares=(_never_again,),
+            trace_configs=[trace],
+            max_line_size=MOST_HEADER_BYTES,
+            max_field_size=MOST_HEADER_BYTES,
+            max_headers=MOST_HEADERS,
+        ) as self._session:
+            yield
+        self._session = None
+
+    @asynccontextmanager
+    async def exchange(self, slot: Slot, request: Outgoing) -> AsyncIterator[Answer]:
+        """Send a request to the slot's replica and give its answer, to be read in the context.
+
+        Leaving the context before the answer's end closes the connection.
+
+        Args:
+            slot: where to; it may move to another replica as long as nothing was sent.
+            request: what to send.
+
+        Raises:
+            TimedOut: one of the version's limits was reached.
+            ReplicaFailed: the replica gave no complete answer; also while its body is read.
+        """
+        limits = slot.version.route.version.spec.limits
+        try:
+            async with asyncio.timeout(limits.total) as total:
+                response = await self._begin(slot, request, limits)
+                try:
+                    connection = response.connection
+                    protocol = connection.protocol if connection else None
+                    yield _answer(slot, response)
+                    _check_end(response, protocol)
+                finally:
+                    response.close()
+        except TimeoutError as error:
+            if not total.expired():
+                raise
+            raise TimedOut(slot.version.key, "total", limits.total) from error
+        except (aiohttp.ClientError, _Severed) as error:
+            raise _failed(slot, "died in the middle of its answer", error) from error
+
+    async def _begin(self, slot: Slot, request: Outgoing, limits: Limits) -> ClientResponse:
+        while True:
+            try:
+                return await self._send(slot, request, limits)
+            except _NotSent as error:
+                if not slot.move():
+                    raise error.told from error.__cause__
+
+    async def _send(self, slot: Slot, request: Outgoing, limits: Limits) -> ClientResponse:
+        assert self._session is not None  # noqa: S101 - requests come only while it runs
+        address = str(slot.replica.endpoint.address)
+        first_byte = asyncio.timeout(None)
+        clock = _Clock(first_byte, limits.first_byte)
+        try:
+            async with first_byte:
+                return await self._session.request(
+                    request.method,
+                    URL(f"http://{address}{request.target}", encoded=True),
+                    headers=[(_text(n), _text(v)) for n, v in request.headers(address)],
+                    data=clock.around(request.body),
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect),
+                    trace_request_ctx=clock,
+                )
+        except aiohttp.ConnectionTimeoutError as error:
+            raise _NotSent(TimedOut(slot.version.key, "connect", limits.connect)) from error
+        except aiohttp.ClientConnectorError as error:
+            raise _NotSent(_failed(slot, "refused the connection", error)) from error
+        except TimeoutError as error:
+            raise TimedOut(slot.version.key, "first byte", limits.first_byte) from error
+        except aiohttp.ClientResponseError as error:
+            raise _failed(slot, "answered something that is not HTTP", error) from error
+        except (aiohttp.ClientError, _Severed) as error:
+            raise _failed(slot, "died before its answer", error) from error
+        finally:
+            clock.stop()
+
+
+class _Clock:
+    """The time-out for the answer's first byte: it runs from the request's last byte on."""
+
+    def __init__(self, timeout: asyncio.Timeout, seconds: float) -> None:
+        self._timeout: asyncio.Timeout | None = timeout
+        self._seconds = seconds
+
+    def start(self) -> None:
+        self._set(asyncio.get_running_loop().time() + self._seconds)
+
+    def stop(self) -> None:
+        # An early answer can come while the body is still being sent.
+        self._timeout = None
+
+    def around(self, body: Body) -> Body:
+        """Return the body so that reading it to its end starts the clock."""
+        return self._watched(body) if isinstance(body, AsyncIterator) else body
+
+    async def _watched(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        self._set(None)
+        async for piece in body:
+            yield piece
+        self.start()
+
+    def _set(self, when: float | None) -> None:
+        if self._timeout:
+            self._timeout.reschedule(when)
+
+
+class _NotSent(Exception):
+    """Nothing of the request was sent, so that it may go to another replica."""
+
+    def __init__(self, told: RequestError) -> None:
+        super().__init__(told.message)
+        self.told = told
+
+
+class _Severed(Exception):
+    """The connection ended too early."""
+
+
+async def _never_again(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """Keep aiohttp from its habit of sending idempotent requests twice.
+
+    It repeats them when a kept connection ends without an answer, whatever the server did until
+    then; errors that are not its own it lets pass.
+    """
+    try:
+        return await handler(request)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Severed(str(error)) from error
+
+
+async def _start_clock(
+    _session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    _sent: aiohttp.TraceRequestHeadersSentParams,
+) -> None:
+    clock: _Clock = context.trace_request_ctx
+    clock.start()
+
+
+def _answer(slot: Slot, response: ClientResponse) -> Answer:
+    if not HTTPStatus.OK <= response.status < _NO_STATUS:
+        # It did not ask for an upgrade, and what is beyond is no status.
+        told = f"answered with status {response.status}"
+        raise _failed(slot, told)
+    headers = [(name.lower(), value) for name, value in response.raw_headers]
+    return Answer(response.status, headers, response.content)
+
+
+def _check_end(response: ClientResponse, protocol: ResponseHandler | None) -> None:
+    """Tell a reset from the end of an answer that ends with its connection.
+
+    Raises:
+        _Severed: it was reset.
+    """
+    headers = response.headers
+    framed = aiohttp.hdrs.CONTENT_LENGTH in headers or aiohttp.hdrs.TRANSFER_ENCODING in headers
+    # An empty protocol counts as false.
+    error = None if framed or protocol is None else protocol.exception()
+    if isinstance(error, aiohttp.ClientOSError):
+        raise _Severed(str(error)) from error
+
+
+def _failed(slot: Slot, what: str, error: Exception | None = None) -> ReplicaFailed:
+    why = f": {error}" if error and str(error) else ""
+    return ReplicaFailed(slot.version.key, slot.replica.endpoint.replica, what + why)
+
+
+def _text(raw: bytes) -> str:
+    """Return a header as aiohttp takes it, which then writes it as UTF-8."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
