@@ -1,0 +1,223 @@
+"""What each hook of a registration, and of the start, brings about: with plugins from a file."""
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from parts.memory_backend import MemoryBackend
+
+from longshore.core.errors import InvalidInput, Refused, StartRefused, Unavailable
+from longshore.core.names import VersionKey
+from longshore.core.plugins import BUILT_IN, Plugins, build_plugins
+from longshore.core.plugins_file import PluginsFile, read_plugins_file
+from longshore.core.registration import Registration
+from longshore.core.settings import Settings
+from longshore.core.types import Decision, Node, Version, VersionSpec
+
+KEY = VersionKey("iris", "1")
+IMAGES = """
+from longshore import hookimpl
+from examples_of import image
+
+@hookimpl
+async def longshore_resolve_image(reference):
+    return image()
+"""
+
+
+class Nodes(MemoryBackend):
+    """A backend with three machines."""
+
+    async def nodes(self) -> tuple[Node, ...]:
+        return tuple(
+            Node(name=name, architecture="amd64", cpu_millicores=4000, memory_mib=memory)
+            for name, memory in (("small", 1024), ("middle", 2048), ("large", 4096))
+        )
+
+
+def plugins(folder: Path, *code: str, weight: float = 1) -> Plugins:
+    """Load plugins from files, before the built-in ones that decide about placement."""
+    text = ""
+    for number, each in enumerate((IMAGES, *code)):
+        (folder / f"p{number}.py").write_text(f"from longshore import *\n{each}")
+        text += f'[[plugin]]\npath = "p{number}.py"\nweight = {weight}\n'
+    for name in set(BUILT_IN) - {"contracts", "placement"}:
+        text += f'[[plugin]]\nname = "{name}"\nenabled = false\n'
+    path = folder / "plugins.toml"
+    path.write_text(text)
+    return build_plugins(read_plugins_file(path))
+
+
+async def plan(
+    folder: Path, *code: str, weight: float = 1, **spec: object
+) -> tuple[Version, dict[tuple[str, str], Decision]]:
+    """Return a planned version, and its decisions by hook and plugin."""
+    hooks = plugins(folder, *code, weight=weight).hooks
+    registration = Registration(Settings(), hooks, {"engine": Nodes()})
+    asked = VersionSpec.model_validate({"image": "localhost:5001/iris:1", **spec})
+    version, decisions = await registration.plan(KEY, asked)
+    return version, {(each.hook, each.plugin): each for each in decisions}
+
+
+def names(version: Version) -> list[str]:
+    return [node.name for node in version.placement.nodes]
+
+
+async def test_the_built_in_plugins_plan_a_version_alone(tmp_path: Path) -> None:
+    version, decisions = await plan(tmp_path, resources={"memory": "1536Mi"})
+    assert names(version) == ["large", "middle"]
+    assert version.serving.contract == "generic"
+    assert {plugin for _, plugin in decisions} == {"p0", "contracts", "placement"}
+    fits = decisions["longshore_filter_node", "placement"]
+    assert fits.outcome == "2 of 3 nodes fit"
+    assert fits.why == "small: 1536 MiB memory asked for, it has 1024 MiB"
+
+
+async def test_facts_of_images_are_merged_and_the_first_plugin_wins(tmp_path: Path) -> None:
+    fact = """
+@hookimpl
+def longshore_profile_image(image):
+    def fact(value):
+        return Evidence(value=value, source="test", confidence=Confidence.EXACT)
+    return {"both": fact("%s"), "%s": fact(1)}
+"""
+    sees = """
+seen = []
+
+@hookimpl
+def longshore_plan_hardware(image):
+    raise Refused(" ".join(f"{name}={fact.value}" for name, fact in sorted(image.facts.items())))
+"""
+    with pytest.raises(Refused, match="both=first one=1 two=1"):
+        await plan(tmp_path, fact % ("first", "one"), fact % ("second", "two"), sees)
+
+
+async def test_facts_of_nodes_reach_filters(tmp_path: Path) -> None:
+    profile = """
+@hookimpl
+async def longshore_profile_node(node):
+    slow = Evidence(value=node.memory_mib < 3000, source="test", confidence=Confidence.EXACT)
+    return {"slow": slow}
+"""
+    avoid = """
+@hookimpl
+def longshore_filter_node(node):
+    return ["it is slow"] if node.facts["slow"].value else []
+"""
+    version, decisions = await plan(tmp_path, profile, avoid)
+    assert names(version) == ["large"]
+    assert decisions["longshore_filter_node", "p2"].why == "small: it is slow; middle: it is slow"
+
+
+@pytest.mark.parametrize(("weight", "first"), [(1, "small"), (0, "large")])
+async def test_scores_are_summed_with_their_weights(
+    tmp_path: Path, weight: float, first: str
+) -> None:
+    code = """
+@hookimpl
+def longshore_score_node(node):
+    return 1000 if node.node.name == "small" else 0
+"""
+    version, decisions = await plan(tmp_path, code, weight=weight, resources={"memory": "512Mi"})
+    assert names(version)[0] == first
+    # At most 100 count.
+    scores = decisions["longshore_score_node", "p1"].outcome
+    assert scores == {"small": 100 * weight, "middle": 0, "large": 0}
+
+
+async def test_a_plugin_that_raises_loses_its_say_and_no_more(tmp_path: Path) -> None:
+    code = """
+@hookimpl
+def longshore_profile_image(image):
+    raise OSError("disk full")
+
+@hookimpl
+def longshore_filter_node(node):
+    raise OSError("disk full")
+
+@hookimpl
+def longshore_plan_hardware(version):
+    raise OSError("disk full")
+"""
+    version, decisions = await plan(tmp_path, code)
+    assert len(names(version)) == 3
+    told = decisions["longshore_profile_image", "p1"]
+    assert told.why == "plugin p1 failed: OSError: disk full"
+
+
+async def test_nobody_fits_names_every_node_and_who_objected(tmp_path: Path) -> None:
+    with pytest.raises(Refused) as caught:
+        await plan(tmp_path, resources={"memory": "1Ti"})
+    assert caught.value.message == (
+        "no node fits: placement on "
+        "small: 1048576 MiB memory asked for, it has 1024 MiB; "
+        "middle: 1048576 MiB memory asked for, it has 2048 MiB; "
+        "large: 1048576 MiB memory asked for, it has 4096 MiB"
+    )
+
+
+async def test_errors_for_the_user_pass_through_hooks(tmp_path: Path) -> None:
+    code = """
+@hookimpl(tryfirst=True)
+async def longshore_resolve_image(reference):
+    raise Unavailable("the registry sleeps")
+"""
+    with pytest.raises(Unavailable, match="the registry sleeps"):
+        await plan(tmp_path, code)
+
+
+async def test_an_unknown_contract_or_backend_is_refused_with_those_there_are(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InvalidInput, match="there is no contract 'sagemaker'") as caught:
+        await plan(tmp_path, contract="sagemaker")
+    assert (caught.value.pointer, caught.value.hint) == (
+        "/contract",
+        "Enabled contracts: generic.",
+    )
+    with pytest.raises(InvalidInput, match="there is no backend 'ray'") as caught:
+        await plan(tmp_path, backend="ray")
+    assert (caught.value.pointer, caught.value.hint) == ("/backend", "Enabled backends: engine.")
+
+
+# --- the start ------------------------------------------------------------------------------------
+
+
+def test_two_contracts_of_one_name_stop_the_start(tmp_path: Path) -> None:
+    code = """
+class Other:
+    name = "generic"
+
+@hookimpl
+def longshore_contract():
+    return Other()
+"""
+    with pytest.raises(StartRefused) as caught:
+        Registration(Settings(), plugins(tmp_path, code).hooks, {})
+    assert caught.value.message == "plugins p1 and contracts both bring a contract 'generic'"
+
+
+def test_the_built_in_backend_and_registry_come_unopened(tmp_path: Path) -> None:
+    hooks = build_plugins(PluginsFile()).hooks
+    settings = Settings(state=tmp_path / "state")
+    (backend,) = hooks.at_start("longshore_backend", settings=settings)
+    assert (backend.plugin, backend.value.name) == ("engine", "engine")
+    (registry,) = hooks.at_start("longshore_registry", settings=settings)
+    assert registry.plugin == "sql_registry"
+    assert not (tmp_path / "state").exists()
+
+
+def test_plugins_add_commands(tmp_path: Path) -> None:
+    code = """
+import click
+
+@hookimpl
+def longshore_commands(cli):
+    @cli.command()
+    def hello():
+        click.echo("hello from a plugin")
+"""
+    cli = click.Group("longshore")
+    plugins(tmp_path, code).hooks.at_start("longshore_commands", cli=cli)
+    assert CliRunner().invoke(cli, ["hello"]).output == "hello from a plugin\n"

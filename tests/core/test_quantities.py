@@ -1,0 +1,164 @@
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from longshore.core.quantities import Cpu, Memory, mebibytes, millicores
+from longshore.core.types import Resources
+
+CPU = TypeAdapter[str](Cpu)
+MEMORY = TypeAdapter[str](Memory)
+
+
+@pytest.mark.parametrize(
+    ("written", "canonical"),
+    [
+        ("1", "1000m"),
+        ("0.5", "500m"),
+        (" 2 ", "2000m"),
+        ("500m", "500m"),
+        (2, "2000m"),
+        (0.25, "250m"),
+        (0.1 + 0.2, "300m"),
+        (1 / 3, "333m"),
+        ("0.001", "1m"),
+    ],
+)
+def test_cpu_is_kept_in_millicores(written: object, canonical: str) -> None:
+    assert CPU.validate_python(written) == canonical
+
+
+@pytest.mark.parametrize(
+    ("written", "canonical"),
+    [
+        ("512Mi", "512Mi"),
+        ("512 MiB", "512Mi"),
+        ("2Gi", "2048Mi"),
+        ("2G", "1908Mi"),
+        ("2gb", "1908Mi"),
+        ("1.5Gi", "1536Mi"),
+        ("1Ti", "1048576Mi"),
+        ("2000Ki", "2Mi"),
+        (1 << 30, "1024Mi"),
+        ("1048577", "2Mi"),
+    ],
+)
+def test_memory_is_kept_in_mebibytes_rounded_up(written: object, canonical: str) -> None:
+    assert MEMORY.validate_python(written) == canonical
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "m",
+        "-1",
+        "1e3",
+        "1,5",
+        "two",
+        "0",
+        "0m",
+        "0.0001",
+        "1M",
+        "1 m",
+        "\u0663",
+        "1" * 16,
+        True,
+        [1],
+        {},
+    ],
+)
+def test_what_is_no_amount_of_cpu_is_refused(written: object) -> None:
+    with pytest.raises(ValidationError):
+        CPU.validate_python(written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "Mi",
+        "-1Mi",
+        "1e9",
+        "1,5Gi",
+        "0",
+        "0Gi",
+        "1Pi",
+        "1 G i",
+        "\u0663Gi",
+        "9" * 5000,
+        False,
+        [1],
+        {},
+    ],
+)
+def test_what_is_no_amount_of_memory_is_refused(written: object) -> None:
+    with pytest.raises(ValidationError):
+        MEMORY.validate_python(written)
+
+
+@pytest.mark.parametrize("written", ["512", 512, "900k", "0.5Mi"])
+def test_a_forgotten_unit_is_not_taken_for_bytes(written: object) -> None:
+    with pytest.raises(ValidationError, match="write it as 512Mi or 2Gi"):
+        MEMORY.validate_python(written)
+
+
+def test_what_no_machine_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="'1000001' is more CPU than any machine has"):
+        millicores("1000001")
+    with pytest.raises(ValueError, match="'2000000Ti' is more memory than any machine has"):
+        mebibytes("2000000Ti")
+
+
+def test_messages_say_how_to_write_it() -> None:
+    with pytest.raises(ValueError, match=r"'two' is no amount of CPU: write cores \(0.5\) or"):
+        millicores("two")
+    with pytest.raises(ValueError, match="'two' is no amount of memory: write it as 512Mi, 2Gi"):
+        mebibytes("two")
+
+
+def test_nothing_asked_for_stays_nothing() -> None:
+    free = Resources(cpu=None, memory=None)
+    assert (free.cpu_millicores, free.memory_mib) == (None, None)
+
+
+decimals = st.decimals(min_value=0, max_value=10**9, places=3).map(str)
+
+
+@given(decimals, st.sampled_from(["", "m"]))
+def test_the_canonical_cpu_means_itself(number: str, unit: str) -> None:
+    try:
+        once = CPU.validate_python(number + unit)
+    except ValidationError:
+        assert not 1 <= Fraction(number) * (1 if unit else 1000) <= 10**9
+        return
+    assert CPU.validate_python(once) == once
+    assert millicores(once) == math.floor(Fraction(number) * (1 if unit else 1000))
+
+
+@given(decimals, st.sampled_from(["k", "M", "g", "T"]), st.sampled_from(["", "i"]))
+def test_the_canonical_memory_means_itself_and_is_never_less_than_asked(
+    number: str, unit: str, binary: str
+) -> None:
+    factor = (1024 if binary else 1000) ** ("kmgt".index(unit.lower()) + 1)
+    asked = Fraction(number) * factor / 2**20
+    try:
+        once = MEMORY.validate_python(f"{number}{unit}{binary}")
+    except ValidationError:
+        assert not 1 <= asked <= 2**40
+        return
+    assert MEMORY.validate_python(once) == once
+    assert mebibytes(once) == math.ceil(asked)
+
+
+@given(st.text(max_size=30) | st.integers() | st.floats())
+def test_anything_is_either_an_amount_or_refused(written: object) -> None:
+    for adapter in (CPU, MEMORY):
+        try:
+            once = adapter.validate_python(written)
+        except ValidationError:
+            continue
+        assert adapter.validate_python(once) == once
