@@ -24,6 +24,7 @@ class Up:
         engine: to look at its containers from outside.
         options: for ``longshore up``.
         environment: variables on top of the process's.
+        program: another installation's ``longshore``.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class Up:
         engine: EngineCli,
         *options: str,
         environment: Mapping[str, str] | None = None,
+        program: Path = LONGSHORE,
     ) -> None:
         self.state = directory / "state"
         self.log = directory / "longshore.log"
         self._directory = directory
         self._engine = engine
         self._options = options
+        self._program = program
         self._environment = {**os.environ, "LONGSHORE_INTERVAL": "1", **(environment or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
@@ -47,7 +50,7 @@ class Up:
         self.log.write_text("")
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
-                [LONGSHORE, "up", "--port", "0", "--state", self.state, *self._options],
+                [self._program, "up", "--port", "0", "--state", self.state, *self._options],
                 stderr=output,
                 cwd=self._directory,
                 env=self._environment,
@@ -74,7 +77,7 @@ class Up:
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a client command against it."""
         return subprocess.run(
-            [str(LONGSHORE), *arguments],
+            [str(self._program), *arguments],
             env={**os.environ, "LONGSHORE_URL": self.url},
             capture_output=True,
             text=True,

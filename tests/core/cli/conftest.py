@@ -1,0 +1,30 @@
+"""The stand-in for a platform, and the command line called in this process."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+from core.cli.standin import StandIn, running
+
+from longshore.core.cli import build_cli
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def api() -> Iterator[StandIn]:
+    """A platform's API without a platform behind it."""
+    with running(StandIn()) as state:
+        yield state
+
+
+@pytest.fixture
+def call(api: StandIn, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Call a command against the stand-in, and return what it printed and its exit status."""
+    monkeypatch.setattr("longshore.core.cli.waiting.POLL", 0.01)
+
+    def call(*arguments: str, stdin: str | bytes | None = None, **variables: str) -> Result:
+        environment = {"LONGSHORE_URL": api.url, "LONGSHORE_API_KEY": None, **variables}
+        return CliRunner().invoke(build_cli(), arguments, input=stdin, env=environment)
+
+    return call
