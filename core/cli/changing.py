@@ -1,42 +1,67 @@
 """The commands that change what is registered: ``delete``, ``sleep``, ``wake``, ``traffic``."""
 
+import sys
+
 import click
 
-from longshore.core.cli.client import Client, pass_client
+from longshore.core.cli.client import Client
 from longshore.core.cli.options import (
     Checked,
     Target,
     json_option,
+    model_argument,
+    pass_client,
     platform_option,
     target_argument,
 )
-from longshore.core.cli.output import print_json, say, tell
-from longshore.core.cli.waiting import interrupted, wait_until_ready
+from longshore.core.cli.output import COLOURS, print_json, say, table
+from longshore.core.cli.waiting import wait_until_ready
 from longshore.core.errors import InvalidInput
-from longshore.core.names import check_model_name, check_version_name
-from longshore.core.types import TrafficRule
+from longshore.core.names import VersionKey, check_version_name
+from longshore.core.types import Model, State, TrafficRule
+
+_HEAVIEST = 1_000_000
 
 
 @click.command()
 @target_argument
-@click.option("-y", "--yes", is_flag=True, help="Do not ask before deleting several versions.")
+@click.option("-y", "--yes", is_flag=True, help="Delete several versions without asking.")
 @platform_option
 @pass_client
 def delete(client: Client, /, *, target: Target, yes: bool) -> None:
     """Forget a version, or a model with all its versions.
 
-    Their containers are removed within seconds, after their last answers.
-
     \b
-    Example:
+    Examples:
       longshore delete iris:1
+      longshore delete iris --yes
     """
-    if target.version is None and not yes:
-        number = len(client.model(target.name).versions)
-        if number > 1:
-            click.confirm(f"Delete all {number} versions of {target.name}?", abort=True, err=True)
-    for key in client.delete(target.name, target.version):
-        say(f"{key} is deleted")
+    for key in _delete(client, target, yes):
+        say(f"{key} is deleted.")
+    say("Containers go within seconds, after their last answers.")
+
+
+def _delete(client: Client, target: Target, yes: bool) -> list[str]:
+    if target.version is not None:
+        return client.delete(VersionKey(target.name, target.version))
+    keys = [record.version.key for record in client.model(target.name).versions]
+    if len(keys) == 1:
+        # Not the whole model: somebody may register another version in this moment.
+        return client.delete(keys[0])
+    if not yes:
+        _ask(target.name, [str(key) for key in keys])
+    return client.delete_model(target.name)
+
+
+def _ask(name: str, keys: list[str]) -> None:
+    listed = ", ".join(keys)
+    if not sys.stdin.isatty():
+        raise InvalidInput(
+            f"{name} has {len(keys)} versions ({listed}), and nobody is there to be asked",
+            hint=f"To delete them all: longshore delete {name} --yes",
+        )
+    if not click.confirm(f"Delete {name} with its {len(keys)} versions ({listed})?", err=True):
+        raise click.Abort
 
 
 @click.command()
@@ -52,7 +77,8 @@ def sleep(client: Client, /, *, target: Target) -> None:
     """
     key = target.key(client)
     client.sleep(key)
-    say(f"{key} goes to sleep; wake it with: longshore wake {key}")
+    say(f"{key} goes to sleep; its containers go within seconds, after their last answers.")
+    say(f"Wake it: longshore wake {key}")
 
 
 @click.command()
@@ -61,7 +87,9 @@ def sleep(client: Client, /, *, target: Target) -> None:
 @platform_option
 @pass_client
 def wake(client: Client, /, *, target: Target, wait: bool) -> None:
-    """Start a sleeping version, or a failed one at once instead of at its next try.
+    """Start a sleeping version.
+
+    A failed one is started at once, instead of at its next try.
 
     \b
     Example:
@@ -71,25 +99,26 @@ def wake(client: Client, /, *, target: Target, wait: bool) -> None:
     before = client.version(key).status
     client.wake(key)
     if not wait:
-        say(f"{key} starts")
+        say(f"{key} starts. Look: longshore show {key}")
         return
-    try:
-        wait_until_ready(client, key, stale=before)
-    except KeyboardInterrupt:
-        raise interrupted(key) from None
-    say(f"{key} is ready")
+    woken = wait_until_ready(client, key, before)
+    ready = woken.status.state is State.READY
+    say(f"{key} is ready." if ready else f"{key} was put to sleep again.")
 
 
 def _weight(text: str) -> tuple[str, int]:
     version, equals, weight = text.partition("=")
-    if not (equals and weight.isdecimal()):
-        raise ValueError(f"{text!r} is no share: write VERSION=WEIGHT, such as 2=10")
+    if not (equals and weight.isascii() and weight.isdigit() and int(weight) <= _HEAVIEST):
+        raise ValueError(
+            f"{text!a} is no share: write VERSION=WEIGHT, the weight a whole number "
+            f"from 0 to {_HEAVIEST:,}"
+        )
     return check_version_name(version), int(weight)
 
 
 @click.command()
-@click.argument("name", type=Checked("NAME", check_model_name))
-@click.argument("weights", nargs=-1, metavar="[VERSION=WEIGHT]...", type=Checked("SHARE", _weight))
+@model_argument
+@click.argument("weights", nargs=-1, type=Checked("VERSION=WEIGHT", _weight))
 @click.option("--clear", is_flag=True, help="No rule: the newest ready version gets all requests.")
 @json_option
 @platform_option
@@ -110,13 +139,8 @@ def traffic(
       longshore traffic iris
       longshore traffic iris 1=90 2=10
     """
-    if weights and clear:
-        raise InvalidInput("--clear takes no weights", hint="Give the one or the other.")
-    if weights and not any(weight for _, weight in weights):
-        raise InvalidInput("all weights are 0, so that no version would get a request")
     if weights or clear:
-        model = client.set_traffic(name, TrafficRule(weights=dict(weights)))
-        tell(f"The traffic rule of {name} is {'set' if weights else 'cleared'}")
+        model = client.set_traffic(name, _rule(weights, clear))
     else:
         model = client.model(name)
     if as_json:
@@ -124,6 +148,27 @@ def traffic(
     elif not model.traffic.weights:
         say("No rule: the newest version that is ready gets all requests.")
     else:
-        total = sum(model.traffic.weights.values())
-        for version, weight in model.traffic.weights.items():
-            say(f"{version}  {weight}  ({weight / total:.1%})")
+        _show(model)
+
+
+def _rule(weights: tuple[tuple[str, int], ...], clear: bool) -> TrafficRule:
+    shares = dict(weights)
+    if clear and weights:
+        raise click.UsageError("--clear takes no weights")
+    if len(shares) < len(weights):
+        raise click.UsageError("a version has two weights")
+    if weights and not any(shares.values()):
+        raise click.UsageError("all weights are 0, so that no version would get a request")
+    return TrafficRule(weights=shares)
+
+
+def _show(model: Model) -> None:
+    states = {each.version.key.version: each.status.state for each in model.versions}
+    weights = model.traffic.weights
+    total = sum(weights.values())
+    rows = [
+        (version, str(weight), f"{weight / total:.1%}", states.get(version, ""))
+        for version, weight in weights.items()
+    ]
+    colours = {state.value: colour for state, colour in COLOURS.items()}
+    table(("VERSION", "WEIGHT", "SHARE", "STATE"), rows, colours=colours)

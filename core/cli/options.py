@@ -1,14 +1,18 @@
 """What the commands share: how a version is named, and the options that several have."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
-from longshore.core.cli.client import Client, connect
+from longshore.core.cli.client import Client
 from longshore.core.errors import InvalidInput
 from longshore.core.names import VersionKey, check_model_name, check_version_name
+
+DEFAULT_URL = "http://127.0.0.1:8000"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,7 +22,17 @@ class Target:
     """A model, or one version of it, as typed: ``NAME[:VERSION]``."""
 
     name: str
-    version: str | None
+    version: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """Read it.
+
+        Raises:
+            ValueError: one of the two names breaks its rule.
+        """
+        name, colon, version = text.partition(":")
+        return cls(check_model_name(name), check_version_name(version) if colon else None)
 
     def key(self, client: Client, *, newest: bool = False) -> VersionKey:
         """Return the version that is meant.
@@ -26,38 +40,23 @@ class Target:
         Args:
             client: asked which versions there are if none was typed.
             newest: take the newest of several instead of asking which.
+
+        Raises:
+            InvalidInput: none was typed, and there are several.
         """
-        if self.version:
+        if self.version is not None:
             return VersionKey(self.name, self.version)
         versions = [record.version.key for record in client.model(self.name).versions]
         if len(versions) == 1 or (newest and versions):
             return versions[-1]
-        listed = ", ".join(str(key) for key in versions)
         raise InvalidInput(
-            f"{self.name} has {len(versions)} versions", hint=f"Name one of them: {listed}."
+            f"{self.name} has {len(versions)} versions, and this is about one",
+            hint=f"Name one of them: {', '.join(str(key) for key in versions)}",
         )
 
 
-class TargetType(click.ParamType[Target]):
-    """Reads ``NAME[:VERSION]``."""
-
-    name = "NAME[:VERSION]"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Target:
-        """Check both names by their rules."""
-        if isinstance(value, Target):
-            return value
-        name, colon, version = str(value).partition(":")
-        try:
-            return Target(check_model_name(name), check_version_name(version) if colon else None)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 class Checked(click.ParamType[Any]):
-    """Reads text that a function checks.
+    """Reads text with a function.
 
     Args:
         name: what help calls it.
@@ -71,26 +70,49 @@ class Checked(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Check a text."""
         try:
-            return self._check(value)
+            return self._check(value) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        wrong = parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0
+    except ValueError:
+        wrong = True
+    # An unprintable one would only fail deep down in the HTTP client.
+    if wrong or not text.isprintable() or " " in text:
+        raise ValueError(f"{text!a} is no URL: write http://HOST:PORT")
+    return text.rstrip("/")
 
 
 def platform_option(command: F) -> F:
     """Add ``--url``, and hand the command a client for that platform."""
 
-    def remember(context: click.Context, _: click.Parameter, url: str | None) -> None:
-        context.obj = connect(url)
+    def connect(context: click.Context, _: click.Parameter, url: str) -> None:
+        client = Client(url, os.environ.get("LONGSHORE_API_KEY"))
+        context.obj = context.with_resource(client)
 
     option = click.option(
         "--url",
+        type=Checked("URL", _url),
+        envvar="LONGSHORE_URL",
+        default=DEFAULT_URL,
+        show_default=True,
+        show_envvar=True,
         expose_value=False,
-        callback=remember,
-        is_eager=False,
-        help="Where Longshore listens.  [default: LONGSHORE_URL, or http://127.0.0.1:8000]",
+        callback=connect,
+        help="Where Longshore listens.",
     )
     return option(command)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-target_argument = click.argument("target", metavar="NAME[:VERSION]", type=TargetType())
+pass_client = click.make_pass_decorator(Client)
+model_argument = click.argument("name", type=Checked("NAME", check_model_name))
+target_argument = click.argument(
+    "target", metavar="NAME[:VERSION]", type=Checked("NAME[:VERSION]", Target.parse)
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document, for programs."
+)

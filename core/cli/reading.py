@@ -1,19 +1,23 @@
 """The commands that only read: ``models``, ``show``, ``explain``, ``events``."""
 
-import json
+from collections.abc import Sequence
 
 import click
 
-from longshore.core.cli.client import Client, pass_client
+from longshore.core.cli.client import Client
 from longshore.core.cli.options import (
+    Checked,
     Target,
-    TargetType,
     json_option,
+    pass_client,
     platform_option,
     target_argument,
 )
-from longshore.core.cli.output import age, fields, harmless, print_json, say, table
-from longshore.core.types import Model, VersionRecord
+from longshore.core.cli.output import COLOURS, coloured, fields, plain, print_json, say, table
+from longshore.core.cli.text import age, moment, one_line
+from longshore.core.types import Decision, Model, State, VersionRecord, Wake
+
+_STATES = {state.value: colour for state, colour in COLOURS.items()}
 
 
 @click.command()
@@ -21,7 +25,9 @@ from longshore.core.types import Model, VersionRecord
 @platform_option
 @pass_client
 def models(client: Client, /, *, as_json: bool) -> None:
-    """List all models and versions.
+    """List all models and their versions.
+
+    READY counts the replicas that are ready, and those that run.
 
     \b
     Example:
@@ -31,27 +37,24 @@ def models(client: Client, /, *, as_json: bool) -> None:
     if as_json:
         print_json({"models": found})
     elif not found:
-        say("No model is registered yet. Register one: longshore register NAME VERSION IMAGE")
+        say("Nothing is registered yet: longshore register NAME VERSION IMAGE")
     else:
-        _list(found)
+        rows = [_row(model, record) for model in found for record in model.versions]
+        headings = ("MODEL", "VERSION", "STATE", "READY", "IMAGE", "AGE", "REASON")
+        table(headings, rows, colours=_STATES)
 
 
-def _list(found: list[Model]) -> None:
-    rows = [_row(model, record) for model in found for record in model.versions]
-    table(["MODEL", "VERSION", "STATE", "READY", "AGE", "IMAGE", "REASON"], rows)
-
-
-def _row(model: Model, record: VersionRecord) -> list[str]:
+def _row(model: Model, record: VersionRecord) -> tuple[str, ...]:
     version, status = record.version, record.status
-    return [
+    return (
         model.name,
         version.key.version,
-        status.state,
+        status.state.value,
         f"{status.ready}/{status.replicas}",
-        age(version.created_at),
         version.spec.image,
+        age(version.created_at),
         status.reason,
-    ]
+    )
 
 
 @click.command()
@@ -60,32 +63,56 @@ def _row(model: Model, record: VersionRecord) -> list[str]:
 @platform_option
 @pass_client
 def show(client: Client, /, *, target: Target, as_json: bool) -> None:
-    """Show everything about a model, or one version of it.
+    """Show everything that is known about a version.
 
     \b
     Example:
       longshore show iris:1
     """
-    if target.version is None:
-        model = client.model(target.name)
-        if as_json:
-            print_json(model)
-            return
-        _list([model])
-        if model.traffic.weights:
-            say("traffic: " + ", ".join(f"{v}={w}" for v, w in model.traffic.weights.items()))
-        return
     key = target.key(client)
-    record = client.version(key)
+    record, wakes = client.version(key), client.wakes(key)
     if as_json:
-        print_json(record)
-        return
-    fields({"version": str(key), "wish": record.wish})
-    fields({"status": record.status.model_dump(mode="json")})
-    fields(record.version.model_dump(mode="json", exclude={"key"}))
-    wakes = client.wakes(key)
-    if wakes:
-        say(f"wakes: {len(wakes)}, last asked for {age(wakes[-1].asked_at)} ago")
+        print_json({**record.model_dump(mode="json"), "wakes": wakes})
+    else:
+        _show(record, wakes)
+
+
+def _show(record: VersionRecord, wakes: Sequence[Wake]) -> None:
+    version, status = record.version, record.status
+    state = coloured(status.state)
+    say(f"{click.style(str(version.key), bold=True)} is {state}, for {age(status.since)}")
+    told = status.model_dump(mode="json", exclude={"state", "since", "retry_at"}, exclude_none=True)
+    if status.retry_at:
+        told["next try"] = moment(status.retry_at)
+    placement = version.placement
+    content = {
+        "status": {"wish": record.wish.value, **told},
+        "image": {
+            "asked for": version.spec.image,
+            "runs": version.image.pinned,
+            "platforms": ", ".join(version.image.platforms),
+        },
+        "serving": version.serving.model_dump(mode="json"),
+        "settings": version.spec.model_dump(mode="json", exclude={"image"}, exclude_none=True),
+        "placement": {
+            "backend": placement.backend,
+            "nodes": [f"{node.name}, score {node.score:g}" for node in placement.nodes],
+            **placement.plan.model_dump(mode="json", exclude={"verdicts"}, exclude_none=True),
+            "verdicts": [
+                f"{each.rule}: {each.outcome} ({each.evidence})" for each in placement.plan.verdicts
+            ],
+        },
+        "wakes": [_wake(each) for each in wakes],
+        "registered": moment(version.created_at),
+    }
+    fields(content)
+
+
+def _wake(wake: Wake) -> str:
+    took = "not ready yet"
+    if wake.ready_at:
+        took = f"ready after {(wake.ready_at - wake.asked_at).total_seconds():.1f} s"
+    return f"{moment(wake.asked_at)}: {took}; {wake.reason}"
 
 
 @click.command()
@@ -94,7 +121,7 @@ def show(client: Client, /, *, target: Target, as_json: bool) -> None:
 @platform_option
 @pass_client
 def explain(client: Client, /, *, target: Target, as_json: bool) -> None:
-    """Tell what was decided about a version: what, by which plugin, and why.
+    """Tell what was decided about a version, by whom and why.
 
     \b
     Example:
@@ -103,25 +130,32 @@ def explain(client: Client, /, *, target: Target, as_json: bool) -> None:
     decisions = client.decisions(target.key(client))
     if as_json:
         print_json({"decisions": decisions})
-        return
-    for each in decisions:
-        outcome = each.outcome if isinstance(each.outcome, str) else json.dumps(each.outcome)
-        say(f"{click.style(each.hook, bold=True)} by {harmless(each.plugin)}")
-        say(f"  {harmless(outcome)}")
+    else:
+        print_decisions(decisions)
+
+
+def print_decisions(decisions: Sequence[Decision]) -> None:
+    """Print decisions in their order: the hook, whose answer it was, the outcome, and why."""
+    for number, each in enumerate(decisions, start=1):
+        say(f"{number:2}. {click.style(one_line(each.hook), bold=True)} by {one_line(each.plugin)}")
+        say(f"    {one_line(plain(each.outcome))}")
+        if each.inputs:
+            inputs = "; ".join(f"{name} = {plain(value)}" for name, value in each.inputs.items())
+            say(f"    from: {one_line(inputs)}")
         if each.why:
-            say(f"  why: {harmless(each.why)}")
+            say(f"    why: {one_line(each.why)}")
 
 
 @click.command()
-@click.argument("target", metavar="[NAME:VERSION]", required=False, type=TargetType())
+@click.argument("target", required=False, type=Checked("NAME[:VERSION]", Target.parse))
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many events."
+    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many."
 )
 @json_option
 @platform_option
 @pass_client
 def events(client: Client, /, *, target: Target | None, limit: int, as_json: bool) -> None:
-    """Tell what happened, the newest last.
+    """Tell what happened lately, the newest last.
 
     \b
     Example:
@@ -130,11 +164,9 @@ def events(client: Client, /, *, target: Target | None, limit: int, as_json: boo
     found = client.events(target.key(client) if target else None, limit)
     if as_json:
         print_json({"events": found})
-        return
-    table(
-        ["WHEN", "VERSION", "WHAT", "MESSAGE"],
-        [
-            [f"{each.at:%Y-%m-%d %H:%M:%S}", str(each.key), each.kind, each.message]
-            for each in found
-        ],
-    )
+    elif not found:
+        say("Nothing has happened yet.")
+    else:
+        rows = [(moment(each.at), str(each.key), each.kind, each.message) for each in found]
+        kinds = {each: _STATES[State(each)] for each in ("ready", "failed")}
+        table(("WHEN", "VERSION", "WHAT", "MESSAGE"), rows, colours=kinds)

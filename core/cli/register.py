@@ -1,70 +1,94 @@
 """``longshore register``."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
-from longshore.core.cli.client import Client, pass_client
-from longshore.core.cli.options import Checked, json_option, platform_option
-from longshore.core.cli.output import print_json, say, table, tell
-from longshore.core.cli.waiting import interrupted, wait_until_ready
-from longshore.core.errors import InvalidInput
-from longshore.core.names import VersionKey, check_model_name, check_version_name
+from longshore.core.cli.client import Client
+from longshore.core.cli.options import (
+    Checked,
+    json_option,
+    model_argument,
+    pass_client,
+    platform_option,
+)
+from longshore.core.cli.output import fields, print_json, say, tell
+from longshore.core.cli.reading import print_decisions
+from longshore.core.cli.text import one_line
+from longshore.core.cli.waiting import wait_until_ready
+from longshore.core.names import VersionKey, check_version_name
 from longshore.core.quantities import mebibytes, millicores
-from longshore.core.types import VersionRecord, VersionSpec
+from longshore.core.types import State, Version, VersionRecord, VersionSpec
 
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise ValueError(f"{text!r} sets nothing: write KEY=VALUE")
-    return name, value
-
-
-def _checked_cpu(text: str) -> str:
-    millicores(text)
-    return text
-
-
-def _checked_memory(text: str) -> str:
-    mebibytes(text)
-    return text
-
-
-# Where each option goes in a VersionSpec.
+# Where each option stands in a VersionSpec, if not at its top.
 _TABLES = {
-    "cpu": "resources",
-    "memory": "resources",
-    "gpu": "resources",
-    "min": "scaling",
-    "max": "scaling",
-    "target": "scaling",
-    "idle": "scaling",
-    "startup": "limits",
-    "concurrency": "limits",
-    "total": "limits",
+    "resources": ("cpu", "memory", "gpu"),
+    "scaling": ("min", "max", "target", "idle"),
+    "limits": ("startup", "concurrency", "total"),
 }
 
 
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"{text!a} sets nothing: write NAME=VALUE")
+    return name, value
+
+
+def _path(text: str) -> str:
+    if not (text.startswith("/") and text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError(f"{text!a} is no path: it starts with '/', and what is odd is %-encoded")
+    return text
+
+
+def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        read(text)
+        return text
+
+    return check
+
+
 @click.command()
-@click.argument("name", type=Checked("NAME", check_model_name))
+@model_argument
 @click.argument("version", type=Checked("VERSION", check_version_name))
 @click.argument("image")
-@click.option("--port", type=click.IntRange(1, 65535), help="TCP port in the container.")
-@click.option("--health-path", help="Path that answers 200 when the model is ready.")
-@click.option("--predict-path", help="Path that takes predictions.")
-@click.option("--contract", help="How to talk to the container.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="TCP port that the container listens on.  [default: found in the image, else 8080]",
+)
+@click.option(
+    "--health-path",
+    type=Checked("PATH", _path),
+    help="Answers 200 once the model is loaded.  [default: found in the image, else /health]",
+)
+@click.option(
+    "--predict-path",
+    type=Checked("PATH", _path),
+    help="Takes predictions.  [default: found in the image, else /predict]",
+)
+@click.option(
+    "--contract", metavar="NAME", help="How to talk to it.  [default: found in the image]"
+)
 @click.option(
     "--env",
     multiple=True,
-    type=Checked("KEY=VALUE", _pair),
-    help="Environment variable for the container; may be repeated.",
+    type=Checked("NAME=VALUE", _variable),
+    help="Variable for the container; may be given again.",
 )
-@click.option("--command", help="Arguments instead of the image's CMD, split as a shell does.")
-@click.option("--min", type=click.IntRange(0), help="Fewest replicas.  [default: 1]")
-@click.option("--max", type=click.IntRange(1), help="Most replicas.  [default: 1]")
+@click.option(
+    "--command",
+    type=Checked("ARGUMENTS", shlex.split),
+    help="Arguments instead of the image's CMD, in one word, split as a shell does.",
+)
+@click.option("--min", type=click.IntRange(0, 1000), help="Fewest replicas.  [default: 1]")
+@click.option(
+    "--max", type=click.IntRange(1, 1000), help="Most replicas.  [default: 1, or --min if larger]"
+)
 @click.option(
     "--target",
     type=click.IntRange(1),
@@ -72,14 +96,26 @@ _TABLES = {
 )
 @click.option(
     "--idle",
-    type=float,
-    help="Seconds without a request until a version with --min 0 sleeps; 0: never.  [default: 600]",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    help="Without a request for so long, a version with --min 0 sleeps; 0: never.  [default: 600]",
 )
-@click.option("--cpu", type=Checked("CPU", _checked_cpu), help="CPU limit: 0.5 (cores) or 500m.")
-@click.option("--memory", type=Checked("MEMORY", _checked_memory), help="Memory limit: 512Mi, 2G.")
-@click.option("--gpu", type=click.IntRange(0), help="Whole GPUs.  [default: 0]")
 @click.option(
-    "--startup", type=float, help="Seconds from start to readiness, at most.  [default: 300]"
+    "--cpu",
+    type=Checked("CORES", _amount(millicores)),
+    help="Limit of a replica: 0.5, or 500m for the same.  [default: none]",
+)
+@click.option(
+    "--memory",
+    type=Checked("BYTES", _amount(mebibytes)),
+    help="Limit of a replica: 512Mi, 2Gi, 2G.  [default: none]",
+)
+@click.option("--gpu", type=click.IntRange(0, 64), help="Whole GPUs per replica.  [default: 0]")
+@click.option(
+    "--startup",
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    help="How long a replica may take to become ready.  [default: 300]",
 )
 @click.option(
     "--concurrency",
@@ -87,15 +123,19 @@ _TABLES = {
     help="Most requests in flight on one replica; beyond it callers get 503.  [default: 128]",
 )
 @click.option(
-    "--timeout", "total", type=float, help="Seconds that a request may take.  [default: 600]"
+    "--timeout",
+    "total",
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    help="How long a request may take in all.  [default: 600]",
 )
 @click.option(
     "--writable-root",
     is_flag=True,
     default=None,
-    help="Let the container write anywhere; otherwise tried read-only first.",
+    help="Let the container write to its root file system.  [default: tried read-only first]",
 )
-@click.option("--backend", help="Where to run it.  [default: the platform's]")
+@click.option("--backend", metavar="NAME", help="Where to run it.  [default: the platform's]")
 @click.option("--wait/--no-wait", default=True, help="Wait until it is ready.  [default: wait]")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and store nothing.")
 @json_option
@@ -114,8 +154,8 @@ def register(
 ) -> None:
     """Register a version of a model, and have it served.
 
-    IMAGE is where the image is, as docker pull takes it. What it resolves to now is what runs from
-    then on; a version never changes.
+    IMAGE is where the image is, as docker pull takes it. What it means now, its digest, is what
+    runs from then on. A version never changes: registering the same again does nothing.
 
     \b
     Examples:
@@ -128,56 +168,57 @@ def register(
         _show_plan(client, key, spec, as_json)
         return
     record, created = client.register(key, spec)
-    if not as_json:
-        tell(f"{key} is {'registered' if created else 'registered already; nothing changed'}")
+    tell(f"{key} is {'registered' if created else 'registered already, nothing changed'}")
     if wait:
-        try:
-            wait_until_ready(client, key)
-        except KeyboardInterrupt:
-            raise interrupted(key) from None
-        record = client.version(key)
+        record = wait_until_ready(client, key)
     if as_json:
         print_json({"record": record, "created": created})
     elif wait:
-        _show_ready(client, key, record)
+        _show_outcome(client, record)
 
 
 def build_spec(options: dict[str, Any]) -> VersionSpec:
     """Return the spec for the options that were given.
 
     Raises:
-        InvalidInput: one of them breaks a rule, which the message states.
+        click.BadParameter: one of them breaks a rule, which the message states.
     """
-    given = {option: value for option, value in options.items() if value not in (None, ())}
-    content: dict[str, Any] = {}
-    for option, value in given.items():
-        if option in _TABLES:
-            content.setdefault(_TABLES[option], {})[option] = value
-        elif option == "env":
-            content["env"] = dict(value)
-        elif option == "command":
-            content["command"] = _split(value)
-        else:
-            content[option] = value
-    scaling = content.get("scaling", {})
-    if "max" not in scaling and scaling.get("min", 0) > 1:
-        scaling["max"] = scaling["min"]
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if variables := given.get("env"):
+        given["env"] = dict(variables)
+        if len(given["env"]) < len(variables):
+            raise click.BadParameter("a variable is set twice", param_hint="--env")
+    if given.get("min", 0) > 1:
+        given.setdefault("max", given["min"])
+    content = {
+        table: {name: given.pop(name) for name in names if name in given}
+        for table, names in _TABLES.items()
+    }
     try:
-        return VersionSpec.model_validate(content)
+        return VersionSpec.model_validate(
+            {**given, **{table: values for table, values in content.items() if values}}
+        )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise InvalidInput(f"{where}: {message}" if where else message) from error
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise click.BadParameter(
+            first["msg"].removeprefix("Value error, "), param_hint=_option(first["loc"])
+        ) from None
 
 
-def _split(text: str) -> Sequence[str]:
-    import shlex
-
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise InvalidInput(f"--command: {error}", hint="Quote it as for a shell.") from error
+def _option(location: tuple[int | str, ...]) -> str | None:
+    """Return how the command line calls a field of a VersionSpec."""
+    match location:
+        case ():
+            return None
+        case ("image",):
+            return "IMAGE"
+        case ("scaling",):
+            return "--min and --max"
+        case ("limits", "total"):
+            return "--timeout"
+        case ("resources" | "scaling" | "limits", field, *_) | (field, *_):
+            return f"--{str(field).replace('_', '-')}"
+    return None
 
 
 def _show_plan(client: Client, key: VersionKey, spec: VersionSpec, as_json: bool) -> None:
@@ -185,28 +226,38 @@ def _show_plan(client: Client, key: VersionKey, spec: VersionSpec, as_json: bool
     if as_json:
         print_json({"version": version, "decisions": decisions})
         return
-    placement = version.placement
-    table(
-        ["what", "plan"],
-        [
-            ["image", version.image.pinned],
-            ["contract", f"{version.serving.contract}: {version.serving.why}"],
-            ["port", str(version.serving.port)],
-            ["health", f"GET {version.serving.health_path}"],
-            ["predictions", f"POST {version.serving.predict_path}"],
-            ["hardware", placement.plan.target],
-            ["backend", placement.backend],
-            ["nodes", ", ".join(node.name for node in placement.nodes[:5])],
-        ],
-    )
-    tell(f"Nothing was stored. {len(decisions)} decisions; all of them: --json")
+    fields({str(key): _plan(version)})
+    say("")
+    print_decisions(decisions)
+    say("\nNothing was stored. Without --dry-run it is.")
 
 
-def _show_ready(client: Client, key: VersionKey, record: VersionRecord) -> None:
-    if record.status.reason:
-        tell(f"Note: {record.status.reason}")
+def _plan(version: Version) -> dict[str, Any]:
+    serving, placement = version.serving, version.placement
+    plan = placement.plan
+    return {
+        "image": version.image.pinned,
+        "contract": f"{serving.contract} ({serving.confidence}: {serving.why})",
+        "port": serving.port,
+        "health": f"GET {serving.health_path}",
+        "predictions": f"POST {serving.predict_path}",
+        "backend": placement.backend,
+        "nodes": ", ".join(f"{node.name} ({node.score:g})" for node in placement.nodes),
+        "hardware": plan.model_dump(mode="json", exclude={"verdicts", "warnings"}),
+        "warnings": list(plan.warnings),
+    }
+
+
+def _show_outcome(client: Client, record: VersionRecord) -> None:
+    key, status = record.version.key, record.status
+    if status.state is not State.READY:
+        say(f"{key} was put to sleep. Wake it: longshore wake {key}")
+        return
+    say(f"{key} is ready.")
+    if status.reason:
+        say(f"Note: {one_line(status.reason)}")
+    url = f"{client.url}/v1/models/{key.name}/versions/{key.version}/predict"
     say(
-        f"{key} is ready. Call it:\n"
-        f"  longshore predict {key} -d DATA\n"
-        f"  curl {client.url}/v1/models/{key.name}/versions/{key.version}/predict -d DATA"
+        f"Call it:\n  longshore predict {key} -d DATA\n"
+        f"  curl {url} -H 'content-type: application/json' -d DATA"
     )

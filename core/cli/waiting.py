@@ -2,117 +2,131 @@
 
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
-
-import click
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from longshore.core.cli.client import Client
-from longshore.core.cli.output import harmless, tell
-from longshore.core.errors import LongshoreError
+from longshore.core.cli.failures import Interrupted, StartFailed
+from longshore.core.cli.output import tell
+from longshore.core.cli.problems import Problem
+from longshore.core.cli.text import one_line, progress
+from longshore.core.errors import LongshoreError, Unavailable
 from longshore.core.names import VersionKey
-from longshore.core.types import Progress, State, VersionStatus
+from longshore.core.types import State, VersionRecord, VersionStatus, Wish
 
 POLL = 0.25
 """Seconds between looks."""
 
-PATIENCE = 10.0
-"""Seconds that a status from before the request may last."""
+STALE = 10.0
+"""Seconds that a failure from before the request may still stand there."""
+
+AWAY = 30.0
+"""Seconds that the platform may be away, as while it is started again."""
+
+_SERVER_ERROR = 500
 
 
-class StartFailed(LongshoreError):
-    """A version could not be started.
-
-    Args:
-        key: which.
-        status: what the platform tells of it.
-    """
-
-    def __init__(self, key: VersionKey, status: VersionStatus) -> None:
-        super().__init__(f"{key} failed: {status.reason}", hint=status.hint)
-        self.log_tail = list(status.log_tail)
-
-
-def wait_until_ready(client: Client, key: VersionKey, stale: VersionStatus | None = None) -> None:
-    """Show the progress of a version until it is ready.
+def wait_until_ready(
+    client: Client, key: VersionKey, before: VersionStatus | None = None
+) -> VersionRecord:
+    """Show the progress of a version until it is ready, or was put to sleep; return it.
 
     Args:
         client: the platform.
         key: the version.
-        stale: its status before it was asked to start; that it failed or slept then is no news.
+        before: its status before it was asked to start: that it had failed then is no news.
 
     Raises:
-        StartFailed: it cannot be started; the platform goes on trying.
+        StartFailed: it could not be started; the platform goes on trying.
+        Interrupted: Ctrl-C came.
+        Unavailable: the platform went away and did not come back.
     """
-    patient_until = time.monotonic() + PATIENCE
-    shown = ""
-    with _Line() as line:
-        while True:
-            status = client.version(key).status
-            old = stale is not None and (status.state, status.failures, status.retry_at) == (
-                stale.state,
-                stale.failures,
-                stale.retry_at,
-            )
-            if status.state is State.READY:
-                return
-            if not (old and time.monotonic() < patient_until):
-                if status.state is State.FAILED:
-                    raise StartFailed(key, status)
-                if status.state is State.ASLEEP:
-                    raise LongshoreError(f"{key} is asleep", hint=f"Wake it: longshore wake {key}")
-            text = _described(key, status)
-            if text != shown:
-                line.show(text)
-                shown = text
-            time.sleep(POLL)
+    try:
+        with _progress() as show:
+            return _wait(client, key, before, show)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"stopped waiting; {key} stays registered and goes on starting in the background",
+            hint=f"Look: longshore show {key}. Remove it: longshore delete {key}",
+        ) from None
+
+
+def _wait(
+    client: Client, key: VersionKey, before: VersionStatus | None, show: Callable[[str], None]
+) -> VersionRecord:
+    begun = seen = time.monotonic()
+    while True:
+        try:
+            record = client.version(key)
+        except (Unavailable, Problem) as error:
+            if isinstance(error, Problem) and error.status < _SERVER_ERROR:
+                raise _gone(key, error) from error
+            if time.monotonic() - seen > AWAY:
+                raise Unavailable(
+                    f"{error.message}; {key} is registered, and whether it started is not known",
+                    hint=error.hint,
+                ) from error
+            show(f"{key}: waiting for the platform ({error.message})")
+        else:
+            seen, status = time.monotonic(), record.status
+            if status.state is State.READY or record.wish is Wish.SLEEP:
+                return record
+            is_news = before is None or _outcome(status) != _outcome(before)
+            if status.state is State.FAILED and (is_news or seen - begun > STALE):
+                raise _failure(key, status)
+            show(_described(key, status))
+        time.sleep(POLL)
+
+
+def _outcome(status: VersionStatus) -> tuple[object, ...]:
+    # retry_at is left out: to be woken clears it before anything was tried.
+    return status.state, status.since, status.failures
+
+
+def _gone(key: VersionKey, error: Problem) -> LongshoreError:
+    return StartFailed(f"{key} went away while it started: {error.message}", hint=error.hint)
+
+
+def _failure(key: VersionKey, status: VersionStatus) -> StartFailed:
+    reason = status.reason or "the platform gives no reason"
+    if status.exit_code is not None and str(status.exit_code) not in reason:
+        reason += f" (exit code {status.exit_code})"
+    hint = status.hint or f"See its log: longshore logs {key}"
+    return StartFailed(f"{key} failed: {reason}", log_tail=status.log_tail, hint=hint)
 
 
 def _described(key: VersionKey, status: VersionStatus) -> str:
     text = f"{key} is {status.state}"
     if status.progress:
-        text += f": {_progress(status.progress)}"
-    elif status.reason:
-        text += f": {status.reason}"
-    return harmless(text)
+        return f"{text}: {progress(status.progress)}"
+    return f"{text}: {status.reason}" if status.reason else text
 
 
-def _progress(progress: Progress) -> str:
-    if not progress.total:
-        return progress.what
-    return f"{progress.what} {progress.done * 100 // progress.total} %"
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Yield what shows a text: in one line that changes on a terminal, else as lines."""
+    if not sys.stderr.isatty():
+        yield _Lines().show
+        return
+    # Only a terminal pays for the import.
+    from rich.console import Console
+    from rich.text import Text
+
+    begun = time.monotonic()
+    with Console(stderr=True).status("") as line:
+        yield lambda text: line.update(
+            Text(f"{one_line(text)}  ({time.monotonic() - begun:.0f} s)", overflow="ellipsis")
+        )
 
 
-class _Line(AbstractContextManager["_Line"]):
-    """One line that changes on a terminal, with a spinner; lines one below the other elsewhere."""
+class _Lines:
+    """Prints a line whenever something other than a number in it changes."""
 
     def __init__(self) -> None:
-        self._status: AbstractContextManager[object] = nullcontext()
-        if sys.stderr.isatty():
-            # Only a terminal pays for the import.
-            from rich.console import Console
-
-            self._status = Console(stderr=True).status("")
-
-    def __enter__(self) -> "_Line":
-        self._shown = self._status.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._status.__exit__(None, None, None)
+        self._shown = ""
 
     def show(self, text: str) -> None:
-        if self._shown is None:
-            tell(text)
-        else:
-            from rich.markup import escape
-
-            self._shown.update(escape(text))  # type: ignore[attr-defined] # rich's Status
-
-
-def interrupted(key: VersionKey) -> click.exceptions.Exit:
-    """Tell what Ctrl-C did not undo, and return the exit to raise."""
-    tell(
-        f"\nStopped waiting. {key} stays registered and goes on starting.\n"
-        f"Look: longshore show {key}. Remove it: longshore delete {key}"
-    )
-    return click.exceptions.Exit(130)
+        gist = "".join(each for each in text if not each.isdecimal())
+        if gist != self._shown:
+            tell(one_line(text))
+        self._shown = gist

@@ -1,8 +1,12 @@
 """The entry point of the ``longshore`` program."""
 
+import os
+import sys
+from io import TextIOWrapper
+
 import click
 
-from longshore.core.cli import build_cli, run
+from longshore.core.cli import build_cli
 
 SERVER_COMMANDS = {
     "up": "longshore.server_commands:up",
@@ -12,13 +16,15 @@ SERVER_COMMANDS = {
 
 def main() -> None:
     """Run the command line."""
-    run(build_cli(SERVER_COMMANDS, _add_plugin_commands))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # What the terminal's encoding cannot write is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
+    build_cli(SERVER_COMMANDS, _add_plugin_commands)(prog_name="longshore")
 
 
 def _add_plugin_commands(cli: click.Group) -> None:
     """Let the enabled plugins add their commands; what is wrong with them is said, not fatal."""
-    import os
-
     from longshore import compose
     from longshore.core.errors import LongshoreError
 

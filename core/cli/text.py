@@ -1,0 +1,53 @@
+"""Text of others, made harmless, and numbers as people read them."""
+
+import re
+from datetime import datetime
+
+from longshore.core.types import Progress, utc_now
+
+# Whole escape sequences first, so that nothing of them is left to read; then every other character
+# that a terminal obeys or that turns the direction of text round. Tab and line end are kept.
+_OBEYED = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"
+    r"|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def harmless(text: str) -> str:
+    """Return text without what a terminal could take for a command."""
+    return _OBEYED.sub("", text)
+
+
+def one_line(text: str) -> str:
+    """Return harmless text without line ends, its spaces kept."""
+    return harmless(text.replace("\r\n", "\n")).strip("\n").replace("\n", " ").replace("\t", " ")
+
+
+def age(since: datetime) -> str:
+    """Return how long ago something was, in its largest unit."""
+    seconds = max(0, int((utc_now() - since).total_seconds()))
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def moment(when: datetime) -> str:
+    """Return a time of day on the clock of this machine."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def size(number: int) -> str:
+    """Return a number of bytes in a unit that leaves few digits."""
+    for unit, length in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= length:
+            return f"{number / length:.1f} {unit}"
+    return f"{number} B"
+
+
+def progress(done: Progress) -> str:
+    """Return how far something has come."""
+    if not done.total:
+        return done.what
+    return f"{done.what}, {done.done * 100 // done.total}% of {size(done.total)}"
