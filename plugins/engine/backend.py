@@ -14,7 +14,7 @@ from longshore.core.errors import LongshoreError, NotFound, Unavailable, Workloa
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
 from longshore.core.types import Node, Progress, Workload, WorkloadStatus
-from longshore.plugins.engine.client import CONFLICT, EngineError
+from longshore.plugins.engine.client import EngineError
 from longshore.plugins.engine.connect import Connection, connect
 from longshore.plugins.engine.containers import (
     OWNER,
@@ -249,7 +249,7 @@ class EngineBackend:
                     await client.remove(container)
                 if _NO_INIT.search(error.message):
                     self._init = False
-                elif error.status != CONFLICT and not _PORT_TAKEN.search(error.message):
+                elif not error.conflicts and not _PORT_TAKEN.search(error.message):
                     break
             else:
                 return

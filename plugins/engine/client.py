@@ -33,8 +33,8 @@ MOST_BYTES = 32 << 20
 LONGEST_LINE = 1 << 20
 """Bytes of the longest line in a JSON stream."""
 
-NOT_FOUND = 404
-CONFLICT = 409
+_NOT_FOUND = 404
+_CONFLICT = 409
 _UNCHANGED = 304
 _FIRST_ERROR = 400
 
@@ -51,6 +51,17 @@ class EngineError(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
+
+    @property
+    def gone(self) -> bool:
+        """Whether what was asked for is not there."""
+        # Podman calls it an internal error where a container vanishes during the call.
+        return self.status == _NOT_FOUND or "no such container" in self.message.lower()
+
+    @property
+    def conflicts(self) -> bool:
+        """Whether something else is in the way: a name that is taken, another state."""
+        return self.status == _CONFLICT
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +122,28 @@ class Client:
         """List the containers that carry all these labels, running or not."""
         wanted = [f"{name}={value}" for name, value in labels.items()]
         params = {"all": "1", "filters": json.dumps({"label": wanted})}
-        listed: list[dict[str, Any]] = await self._short("GET", "/containers/json", params=params)
+        listed = await self._list(params)
         # What is removed on the strength of this list must be ours beyond doubt.
         return [each for each in listed if labels.items() <= (each.get("Labels") or {}).items()]
+
+    async def _list(self, params: Mapping[str, str], tries: int = 5) -> list[dict[str, Any]]:
+        try:
+            listed: list[dict[str, Any]] = await self._short(
+                "GET", "/containers/json", params=params
+            )
+        except EngineError as error:
+            # Podman fails the whole list for one container that vanishes under it.
+            if error.gone and tries > 1:
+                return await self._list(params, tries - 1)
+            raise
+        return listed
 
     async def inspect(self, container: str) -> dict[str, Any] | None:
         """Return everything about a container; None if it is gone."""
         try:
             found: dict[str, Any] = await self._short("GET", f"/containers/{container}/json")
         except EngineError as error:
-            if error.status == NOT_FOUND:
+            if error.gone:
                 return None
             raise
         return found
@@ -147,7 +170,7 @@ class Client:
         try:
             await self._unless_gone("POST", f"/containers/{container}/kill", {}, CALL_TIMEOUT)
         except EngineError as error:
-            if error.status != CONFLICT:
+            if not error.conflicts:
                 raise
 
     async def remove(self, container: str) -> None:
@@ -156,7 +179,7 @@ class Client:
         try:
             await self._unless_gone("DELETE", f"/containers/{container}", params, START_TIMEOUT)
         except EngineError as error:
-            if error.status != CONFLICT:
+            if not error.conflicts:
                 raise
 
     @asynccontextmanager
@@ -185,7 +208,7 @@ class Client:
         try:
             await self._short("GET", f"/images/{reference}/json")
         except EngineError as error:
-            if error.status == NOT_FOUND:
+            if error.gone:
                 return False
             raise
         return True
@@ -230,7 +253,7 @@ class Client:
         try:
             await self._call(method, self._api + path, params=params, timeout=within)
         except EngineError as error:
-            if error.status not in {NOT_FOUND, _UNCHANGED}:
+            if not error.gone and error.status != _UNCHANGED:
                 raise
 
     async def _call(
@@ -252,7 +275,7 @@ class Client:
             raise self._unavailable(error, timeout) from error
         if response.status >= _FIRST_ERROR:
             raise EngineError(response.status, _message(content))
-        return json.loads(content) if content.strip() else None
+        return _parse(content) if content.strip() else None
 
     @asynccontextmanager
     async def _stream(
@@ -305,17 +328,16 @@ async def _json_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, A
             raise EngineError(0, f"the engine sent a line of more than {LONGEST_LINE >> 20} MiB")
         for line in lines:
             if line.strip():
-                yield _object(line)
+                yield _parse(line)
     if rest.strip():
-        yield _object(rest)
+        yield _parse(rest)
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def _parse(content: bytes) -> Any:
     try:
-        found: dict[str, Any] = json.loads(line)
+        return json.loads(content)
     except ValueError as error:
         raise EngineError(0, f"the engine sent broken JSON: {error}") from error
-    return found
 
 
 def _message(content: bytes) -> str:

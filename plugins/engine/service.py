@@ -57,7 +57,7 @@ class PodmanService:
 
     async def stop(self) -> None:
         """Stop it, whoever started it; containers go on. If none runs, return silently."""
-        pid = _listener(self.socket)
+        pid = listener(self.socket)
         if pid:
             await _end(pid)
         if self._child:
@@ -157,10 +157,10 @@ def socket_path(state: Path) -> Path:
 
 def answers(path: Path) -> bool:
     """Return whether somebody listens at a Unix socket."""
-    return _listener(path) is not None
+    return listener(path) is not None
 
 
-def _listener(path: Path) -> int | None:
+def listener(path: Path) -> int | None:
     """Return the process that listens at a Unix socket; None if nobody does."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)

@@ -265,9 +265,12 @@ async def test_ten_thousand_versions_cost_a_request_nothing(table: Table) -> Non
     for number in range(10_000):
         await table.update(model_route(route(name=f"model-{number}")))
     assert min([await look_up() for _ in range(5)]) < 1.5 * alone
-    begun = time.perf_counter()
-    await table.update(model_route(route(replica, state=State.STARTING)))
-    assert time.perf_counter() - begun < 0.005
+    updates = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        await table.update(model_route(route(replica, state=State.STARTING)))
+        updates.append(time.perf_counter() - begun)
+    assert min(updates) < 0.002
 
 
 async def test_a_number_registered_anew_starts_from_nothing(table: Table) -> None:

@@ -64,7 +64,7 @@ async def test_registry_with_a_login(
         await backend.apply(wanted)
         await eventually(backend, ready)
     else:
-        with pytest.raises(WorkloadFailed, match="refuses .* to the user 'robot'"):
+        with pytest.raises(WorkloadFailed, match=r"refuses .* to the user 'robot'"):
             await backend.apply(wanted)
 
 
