@@ -37,7 +37,7 @@ if [ "${1:-}" = --python ]; then
     need "for virtual environments" python3-venv
 else
   have podman || engine_answers ||
-    need "a container engine" podman runc netavark aardvark-dns iptables
+    need "a container engine" podman runc catatonit netavark aardvark-dns iptables
   have docker-registry || have registry || need "an image registry" docker-registry
   if [ "${1:-}" = --tests ]; then
     [ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || have initdb ||

@@ -18,6 +18,9 @@ import aiohttp
 
 from longshore.core.errors import Unavailable
 
+OPEN_TIMEOUT = 15.0
+"""Seconds that an engine may take to say who it is; a busy machine has just started it."""
+
 CALL_TIMEOUT = 60.0
 """Seconds for a call that the engine answers at once when it is well."""
 
@@ -108,7 +111,7 @@ class Client:
             Unavailable: nobody, or somebody else.
         """
         try:
-            version = await self._call("GET", "/version", timeout=5)
+            version = await self._call("GET", "/version", timeout=OPEN_TIMEOUT)
             parts = [part["Name"] for part in version.get("Components") or ()]
             podman = any("podman" in part.lower() for part in parts)
             self.engine = Engine("podman" if podman else "docker", version["Version"])

@@ -10,20 +10,26 @@ from engine_cli import find_engine_cli
 IMAGES = Path(__file__).parent.parent / "images"
 
 
-def push_image(name: str, registry: str) -> str:
+def push_image(name: str, registry: str, repository: str = "") -> str:
     """Build ``tests/images/NAME`` and push it; return its reference.
 
     The engine's build cache makes this quick from the second run on.
+
+    Args:
+        name: which image.
+        registry: where to push it, ``host:port``.
+        repository: another name to push it under; its digest is then another, too.
 
     Raises:
         PartMissing: there is no container engine.
     """
     engine = find_engine_cli(cache_directory())
-    reference = f"{registry}/{name}:1"
+    repository = repository or name
+    reference = f"{registry}/{repository}:1"
     with tempfile.TemporaryDirectory(prefix="longshore-image-") as scratch:
         context = Path(scratch, name)
         shutil.copytree(IMAGES / name, context)
-        engine.build(context, reference, BASE=base_image(engine))
+        engine.build(context, reference, BASE=base_image(engine), MARK=repository)
     engine.push(reference)
     # The layers stay behind the reference in the registry; the engine pulls them as a user's would.
     engine.run("rmi", reference)

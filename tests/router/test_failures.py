@@ -103,6 +103,7 @@ async def test_a_refused_connection_is_a_502(router: Routed) -> None:
     await router.table.update(model_route(_to(gone, endpoint)))
     document = problem(await router.predict(), 502, "replica-failed")
     assert "refused the connection" in document["detail"]
+    assert "may have reached" not in document["hint"]
 
 
 async def test_a_request_moves_on_where_nothing_of_it_was_sent(router: Routed) -> None:

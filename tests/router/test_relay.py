@@ -1,8 +1,10 @@
 """A prediction request on its way through: what arrives, what comes back, and how."""
 
 import asyncio
+import resource
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -318,3 +320,40 @@ async def test_a_thousand_at_once_are_all_answered_once(router: Routed) -> None:
     load = router.table.load(route().version.key)
     assert load.in_flight == 0
     assert load.rate == pytest.approx(1000 / 60)
+
+
+async def test_large_bodies_are_not_held(router: Routed) -> None:
+    size = 256 * 2**20
+
+    async def mirror(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        async for piece in exchange.pieces():
+            await exchange.send(piece)
+
+    await router.serving(mirror)
+    before = resident()
+    reader, writer = await router.raw(
+        b"POST /v1/models/iris/predict HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Length: %d\r\n\r\n" % size
+    )
+
+    async def push() -> None:
+        piece = bytes(1 << 18)
+        for _ in range(size >> 18):
+            writer.write(piece)
+            await writer.drain()
+
+    pushing = asyncio.create_task(push())
+    await reader.readuntil(b"\r\n\r\n")
+    received, most = 0, 0
+    while received < size:
+        received += len(await reader.read(1 << 18))
+        most = max(most, resident())
+    await pushing
+    assert most - before < 32 * 2**20, "and that includes the client and the replica"
+
+
+def resident() -> int:
+    """Return this process's memory in bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from parts.replica import Exchange
-from parts.routed import Routed, model_route, route, until
+from parts.routed import Routed, model_route, route, routed, until
 from pydantic import JsonValue
 
+from longshore.core.hookspecs import hookimpl
 from longshore.core.types import State
 
 
@@ -105,6 +107,35 @@ async def test_an_answer_that_the_contract_does_not_promise(router: Routed) -> N
     answer = await ask(router)
     assert answer.status_code == 502
     assert "contract generic" in answer.json()["detail"]
+
+
+class Broken:
+    """A contract with a defect."""
+
+    name = "generic"
+
+    def detect(self, spec: object, image: object) -> None: ...
+
+    def encode(self, features: JsonValue) -> tuple[bytes, str]:
+        raise KeyError("secret-of-the-inside")
+
+    @hookimpl
+    def longshore_contract(self) -> "Broken":
+        return self
+
+
+async def test_a_contract_with_a_defect_is_named(
+    state: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parts.routed.contracts", Broken())
+    async with routed(state) as router:
+        replica = await router.serving()
+        answer = await ask(router)
+        assert answer.status_code == 500
+        assert "the contract generic failed" in answer.json()["detail"]
+        assert "secret" not in answer.text
+        assert "secret-of-the-inside" in caplog.text
+        assert not replica.requests
 
 
 async def test_an_answer_that_is_too_large_to_translate(router: Routed) -> None:

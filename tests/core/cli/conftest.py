@@ -1,14 +1,13 @@
 """The stand-in for a platform, and the command line called in this process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner, Result
-from core.cli.standin import StandIn, running
+from parts.cli_program import Call
+from parts.management_api import StandIn, running
 
 from longshore.core.cli import build_cli
-
-Call = Callable[..., Result]
 
 
 @pytest.fixture

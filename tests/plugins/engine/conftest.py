@@ -75,7 +75,8 @@ async def backend(backends: Backends) -> EngineBackend:
 def private_image(engine_cli: EngineCli, private_registry: str) -> str:
     """An image in the registry that asks for a login, by its digest."""
     user, password = LOGIN
-    engine_cli.run("login", "--tls-verify=false", "-u", user, "-p", password, private_registry)
+    plain = ["--tls-verify=false"] if engine_cli.program == "podman" else []
+    engine_cli.run("login", *plain, "-u", user, "-p", password, private_registry)
     try:
         return pinned(push_image("behave", private_registry), LOGIN)
     finally:

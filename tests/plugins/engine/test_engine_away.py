@@ -139,6 +139,8 @@ async def test_foreign_engine_that_goes_and_comes(
     async with asyncio.timeout(15):
         await looking
     assert await eventually(backend, ready) == before
+    # Before the fixtures end, of which the service is the first to go.
+    await backend.close(stop_workloads=True)
 
 
 @pytest.mark.usefixtures("nobody_listens")

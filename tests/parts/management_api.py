@@ -5,9 +5,10 @@ same commands against the real platform are in tests/system.
 """
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,6 +21,7 @@ from longshore.core.types import (
     Decision,
     Event,
     Model,
+    State,
     TrafficRule,
     VersionRecord,
     VersionStatus,
@@ -36,7 +38,9 @@ DECISIONS = [
         why="what the reference named",
         at=NOON,
     ),
-    Decision(hook="longshore_plan_hardware", plugin="placement", outcome={"target": "cpu"}, at=NOON),
+    Decision(
+        hook="longshore_plan_hardware", plugin="placement", outcome={"target": "cpu"}, at=NOON
+    ),
 ]
 
 
@@ -82,7 +86,7 @@ class StandIn:
     rules: dict[str, TrafficRule] = field(default_factory=dict)
     plays: dict[VersionKey, list[VersionStatus]] = field(default_factory=dict)
     """What each next look at a version tells; the last stays."""
-    starts_as: Sequence[VersionStatus] = (VersionStatus(state="ready", replicas=1, ready=1),)
+    starts_as: Sequence[VersionStatus] = (VersionStatus(state=State.READY, replicas=1, ready=1),)
     """What a version becomes that is registered or woken."""
     logs: Callable[[], bytes | Iterator[bytes]] = lambda: b"one\ntwo\n"
     predict: Callable[[Request], Answer] = lambda request: Answer(body=request.body)
@@ -112,6 +116,9 @@ class StandIn:
         self.requests.append(request)
         if intercepted := self.intercept(request):
             return intercepted
+        return self._routed(request)
+
+    def _routed(self, request: Request) -> Answer:
         path = urlsplit(request.path)
         match path.path.strip("/").split("/"):
             case ["v1", *_]:
@@ -129,7 +136,9 @@ class StandIn:
                 return problem(404, f"there is no model {name!r}", nearest=["iris"])
         return Answer(404, b"<h1>Not Found</h1>", "text/html")
 
-    def _of_model(self, request: Request, name: str, model: Model | None, rest: list[str]) -> Answer:
+    def _of_model(
+        self, request: Request, name: str, model: Model | None, rest: list[str]
+    ) -> Answer:
         match request.method, rest:
             case "GET", []:
                 return _json(_dump(model))
@@ -149,16 +158,22 @@ class StandIn:
         self, request: Request, method: str, key: VersionKey, what: list[str]
     ) -> Answer:
         if method == "PUT" or what == ["preflight"]:
-            new = version(key.name, key.version, **json.loads(request.body))
-            if what:
-                return _json({"version": _dump(new), "decisions": [_dump(each) for each in DECISIONS]})
-            created = key not in self.records
-            if created:
-                self.records[key] = VersionRecord(version=new)
-                self.plays[key] = list(self.starts_as)
-            return _json(_dump(self.records[key]), 201 if created else 200)
+            return self._register(request, key, dry=bool(what))
         if key not in self.records:
             return problem(404, f"there is no version '{key}'", nearest=["iris:1"])
+        return self._of_known(method, key, what)
+
+    def _register(self, request: Request, key: VersionKey, *, dry: bool) -> Answer:
+        new = version(key.name, key.version, **json.loads(request.body))
+        if dry:
+            return _json({"version": _dump(new), "decisions": [_dump(each) for each in DECISIONS]})
+        created = key not in self.records
+        if created:
+            self.records[key] = VersionRecord(version=new)
+            self.plays[key] = list(self.starts_as)
+        return _json(_dump(self.records[key]), 201 if created else 200)
+
+    def _of_known(self, method: str, key: VersionKey, what: list[str]) -> Answer:  # noqa: PLR0911 - one for each call
         match method, what:
             case "GET", []:
                 return _json(_dump(self._look(key)))
@@ -230,8 +245,15 @@ def running(state: StandIn, port: int = 0) -> Iterator[StandIn]:
         def log_message(self, *_: object) -> None:
             pass
 
+    connections: list[socket.socket] = []
+
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+
+        def get_request(self) -> tuple[socket.socket, Any]:
+            connection, address = super().get_request()
+            connections.append(connection)
+            return connection, address
 
         def handle_error(self, request: object, client_address: object) -> None:
             """Clients that leave are what some tests are about."""
@@ -245,4 +267,7 @@ def running(state: StandIn, port: int = 0) -> Iterator[StandIn]:
     finally:
         server.shutdown()
         server.server_close()
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         thread.join()

@@ -9,11 +9,16 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from click.testing import Result
+
 PROGRAM = str(Path(sys.executable).with_name("longshore"))
+
+Call = Callable[..., Result]
+"""Calls a command in this process, with a platform to talk to."""
 
 
 def environment(url: str, **variables: str) -> dict[str, str]:

@@ -1,0 +1,70 @@
+import json
+
+from parts.cli_program import Call
+from parts.management_api import StandIn
+
+from longshore.core.types import TrafficRule, Wish
+
+
+def test_a_version_is_deleted_without_asking(call: Call, api: StandIn) -> None:
+    api.add("iris", "1")
+    api.add("iris", "2")
+    ended = call("delete", "iris:1")
+    assert ended.exit_code == 0
+    assert "iris:1 is deleted.\nContainers go within seconds" in ended.stdout
+    assert [str(key) for key in api.records] == ["iris:2"]
+
+
+def test_a_model_of_one_version_is_deleted_by_that_version(call: Call, api: StandIn) -> None:
+    api.add("iris", "1")
+    assert call("delete", "iris").exit_code == 0
+    [deleted] = api.asked("DELETE")
+    assert deleted.path == "/api/models/iris/versions/1", "no other one that came meanwhile"
+
+
+def test_several_versions_are_not_deleted_where_nobody_can_be_asked(
+    call: Call, api: StandIn
+) -> None:
+    api.add("iris", "1")
+    api.add("iris", "2")
+    ended = call("delete", "iris", stdin="y\n")
+    assert ended.exit_code == 2
+    assert "--yes" in ended.stderr
+    assert len(api.records) == 2
+
+
+def test_yes_deletes_several_versions(call: Call, api: StandIn) -> None:
+    api.add("iris", "1")
+    api.add("iris", "2")
+    ended = call("delete", "iris", "--yes")
+    assert ended.exit_code == 0
+    assert "iris:1 is deleted.\niris:2 is deleted." in ended.stdout
+    assert not api.records
+
+
+def test_sleep_says_how_to_wake(call: Call, api: StandIn) -> None:
+    key = api.add("iris", "1")
+    ended = call("sleep", "iris")
+    assert "longshore wake iris:1" in ended.stdout
+    assert api.records[key].wish is Wish.SLEEP
+
+
+def test_wake_without_waiting(call: Call, api: StandIn) -> None:
+    key = api.add("iris", "1", state="asleep")
+    call("sleep", "iris")
+    assert "longshore show iris:1" in call("wake", "iris", "--no-wait").stdout
+    assert api.records[key].wish is Wish.RUN
+
+
+def test_traffic_is_set_shown_and_cleared(call: Call, api: StandIn) -> None:
+    api.add("iris", "1")
+    api.add("iris", "2", state="failed")
+    assert "newest version that is ready" in call("traffic", "iris").stdout
+    heading, first, second = call("traffic", "iris", "1=90", "2=30").stdout.splitlines()
+    assert heading.split() == ["VERSION", "WEIGHT", "SHARE", "STATE"]
+    assert first.split() == ["1", "90", "75.0%", "ready"]
+    assert second.split() == ["2", "30", "25.0%", "failed"]
+    assert api.rules["iris"] == TrafficRule(weights={"1": 90, "2": 30})
+    assert json.loads(call("traffic", "iris", "--json").stdout) == {"weights": {"1": 90, "2": 30}}
+    assert "newest version that is ready" in call("traffic", "iris", "--clear").stdout
+    assert api.rules["iris"] == TrafficRule()

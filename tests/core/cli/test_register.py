@@ -1,0 +1,249 @@
+import json
+import socket
+import threading
+import time
+
+import pytest
+from parts.cli_program import Call
+from parts.management_api import StandIn, problem, running
+
+from longshore.core.names import VersionKey
+from longshore.core.types import Progress, State, VersionStatus
+
+KEY = VersionKey("iris", "1")
+REGISTER = ("register", "iris", "1", "localhost:5001/iris:1")
+READY = VersionStatus(state=State.READY, replicas=1, ready=1)
+
+
+EVERY_OPTION = """
+    --port 9000 --health-path /up --predict-path /go --contract generic --env A=1 --env B==2
+    --min 2 --max 4 --target 3 --idle 30 --cpu 0.5 --memory 1G --gpu 1 --backend engine
+    --startup 20 --concurrency 5 --timeout 9.5 --writable-root --no-wait
+"""
+
+
+def body(api: StandIn) -> object:
+    [put] = api.asked("PUT")
+    assert put.path == "/api/models/iris/versions/1"
+    return json.loads(put.body)
+
+
+def test_only_what_was_given_is_sent(call: Call, api: StandIn) -> None:
+    assert call(*REGISTER).exit_code == 0
+    assert body(api) == {"image": "localhost:5001/iris:1"}
+
+
+def test_every_option_reaches_its_place(call: Call, api: StandIn) -> None:
+    ended = call(*REGISTER, *EVERY_OPTION.split(), "--command", "serve --name 'a b'")
+    assert ended.exit_code == 0, ended.stderr
+    assert body(api) == {
+        "image": "localhost:5001/iris:1",
+        "port": 9000,
+        "health_path": "/up",
+        "predict_path": "/go",
+        "contract": "generic",
+        "backend": "engine",
+        "env": {"A": "1", "B": "=2"},
+        "command": ["serve", "--name", "a b"],
+        "writable_root": True,
+        "resources": {"cpu": "500m", "memory": "954Mi", "gpu": 1},
+        "scaling": {"min": 2, "max": 4, "target": 3, "idle": 30},
+        "limits": {"startup": 20, "concurrency": 5, "total": 9.5},
+    }
+    assert len(api.requests) == 1, "--no-wait looks at nothing"
+
+
+def test_a_larger_min_alone_is_the_max_too(call: Call, api: StandIn) -> None:
+    call(*REGISTER, "--min", "3")
+    assert body(api) == {"image": "localhost:5001/iris:1", "scaling": {"min": 3, "max": 3}}
+
+
+def test_waiting_tells_each_step_once_and_ends_with_how_to_call_it(
+    call: Call, api: StandIn
+) -> None:
+    api.starts_as = [
+        VersionStatus(),
+        VersionStatus(),
+        *(
+            VersionStatus(
+                state=State.PULLING,
+                progress=Progress(what="pulling iris", done=done, total=4 << 20),
+            )
+            for done in (0, 1 << 20, 3 << 20)
+        ),
+        VersionStatus(state=State.STARTING),
+        READY,
+    ]
+    ended = call(*REGISTER)
+    assert ended.exit_code == 0
+    assert ended.stderr.splitlines() == [
+        "iris:1 is registered",
+        "iris:1 is pending",
+        "iris:1 is pulling: pulling iris, 0% of 4.0 MiB",
+        "iris:1 is starting",
+    ]
+    assert "iris:1 is ready." in ended.stdout
+    assert "longshore predict iris:1 -d DATA" in ended.stdout
+    assert f"curl {api.url}/v1/models/iris/versions/1/predict" in ended.stdout
+
+
+def test_json_is_all_there_is_on_standard_output(call: Call, api: StandIn) -> None:
+    api.starts_as = [VersionStatus(state=State.STARTING), READY]
+    document = json.loads(call(*REGISTER, "--json").stdout)
+    assert document["created"] is True
+    assert document["record"]["status"]["state"] == "ready"
+    again = json.loads(call(*REGISTER, "--json", "--no-wait").stdout)
+    assert again["created"] is False
+
+
+def test_registering_the_same_again_says_so(call: Call, api: StandIn) -> None:
+    api.add("iris", "1")
+    ended = call(*REGISTER)
+    assert ended.exit_code == 0
+    assert "registered already, nothing changed" in ended.stderr
+
+
+def test_a_version_that_sleeps_already_is_not_waited_for(call: Call, api: StandIn) -> None:
+    api.add("iris", "1", state="asleep")
+    call("sleep", "iris:1")
+    ended = call(*REGISTER)
+    assert ended.exit_code == 0
+    assert "longshore wake iris:1" in ended.stdout
+
+
+def test_a_failed_start_tells_reason_code_log_and_hint(call: Call, api: StandIn) -> None:
+    failed = VersionStatus(
+        state=State.FAILED,
+        reason="the process ended",
+        exit_code=3,
+        log_tail=("loading", "no \x1b[31mmodel\x1b[0m here"),
+        hint="Mend it.",
+    )
+    api.starts_as = [VersionStatus(state=State.STARTING), failed]
+    ended = call(*REGISTER)
+    assert ended.exit_code == 1
+    assert ended.stderr.splitlines()[-4:] == [
+        "Error: iris:1 failed: the process ended (exit code 3).",
+        "  | loading",
+        "  | no model here",
+        "Hint: Mend it.",
+    ]
+
+
+def test_a_conflict_says_what_differs(call: Call, api: StandIn) -> None:
+    api.intercept = lambda _: problem(409, "iris:1 is registered with other content: env.A")
+    ended = call(*REGISTER)
+    assert ended.exit_code == 1
+    assert "env.A" in ended.stderr
+
+
+def test_a_dry_run_shows_the_plan_and_stores_nothing(call: Call, api: StandIn) -> None:
+    ended = call(*REGISTER, "--dry-run")
+    assert ended.exit_code == 0
+    assert [(each.method, each.path) for each in api.requests] == [
+        ("POST", "/api/models/iris/versions/1/preflight")
+    ]
+    assert "image: localhost:5001/iris@sha256:aaa" in ended.stdout
+    assert "1. longshore_resolve_image by images" in ended.stdout
+    assert "Nothing was stored" in ended.stdout
+    document = json.loads(call(*REGISTER, "--dry-run", "--json").stdout)
+    assert document["version"]["key"] == {"name": "iris", "version": "1"}
+    assert len(document["decisions"]) == 2
+
+
+def test_a_platform_that_starts_again_meanwhile_is_waited_for(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    state = StandIn(starts_as=[VersionStatus(state=State.STARTING)])
+    away, back = threading.Event(), threading.Event()
+
+    def restart() -> None:
+        with running(state, port):
+            ready.set()
+            while not state.asked("GET"):
+                time.sleep(0.01)
+        away.set()
+        time.sleep(0.3)
+        state.plays[KEY] = [READY]
+        with running(state, port):
+            back.wait(20)
+
+    ready = threading.Event()
+    platform = threading.Thread(target=restart)
+    platform.start()
+    ready.wait(5)
+    try:
+        ended = call(*REGISTER, LONGSHORE_URL=f"http://127.0.0.1:{port}")
+    finally:
+        back.set()
+        platform.join()
+    assert ended.exit_code == 0, ended.stderr
+    assert "waiting for the platform" in ended.stderr
+    assert "iris:1 is ready." in ended.stdout
+
+
+def test_a_platform_that_stays_away_ends_the_wait(
+    call: Call, api: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longshore.core.cli.waiting.AWAY", 0.2)
+
+    api.intercept = lambda request: (
+        problem(503, "the database does not answer") if request.method == "GET" else None
+    )
+    ended = call(*REGISTER)
+    assert ended.exit_code == 1
+    assert "iris:1 is registered, and whether it started is not known" in ended.stderr
+
+
+def test_a_version_that_is_deleted_meanwhile_ends_the_wait(call: Call, api: StandIn) -> None:
+    api.intercept = lambda request: (
+        problem(404, "there is no version 'iris:1'") if request.method == "GET" else None
+    )
+    ended = call(*REGISTER)
+    assert ended.exit_code == 1
+    assert "went away while it started" in ended.stderr
+
+
+# --- wake, which waits in the same way ------------------------------------------------------------
+
+
+def test_waking_waits_until_ready(call: Call, api: StandIn) -> None:
+    api.add("iris", "1", state="asleep")
+    api.starts_as = [VersionStatus(state=State.ASLEEP), VersionStatus(state=State.STARTING), READY]
+    ended = call("wake", "iris")
+    assert ended.exit_code == 0
+    assert ended.stdout == "iris:1 is ready.\n"
+
+
+def test_waking_a_failed_version_does_not_take_its_old_failure_for_the_new(
+    call: Call, api: StandIn
+) -> None:
+    api.add("iris", "1", state="failed", reason="old", failures=4)
+    old = api.records[KEY].status
+    woken = old.model_copy(update={"retry_at": None})
+    api.starts_as = [woken, woken, VersionStatus(state=State.STARTING, failures=4), READY]
+    assert call("wake", "iris:1").exit_code == 0
+
+
+def test_waking_a_failed_version_in_vain_tells_the_new_failure(call: Call, api: StandIn) -> None:
+    api.add("iris", "1", state="failed", reason="old", failures=4)
+    old = api.records[KEY].status
+    new = old.model_copy(update={"reason": "new", "failures": 5})
+    api.starts_as = [old, new]
+    ended = call("wake", "iris:1")
+    assert ended.exit_code == 1
+    assert "iris:1 failed: new" in ended.stderr
+
+
+def test_a_failure_that_stays_is_believed_after_a_while(
+    call: Call, api: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longshore.core.cli.waiting.STALE", 0.2)
+    api.add("iris", "1", state="failed", reason="it listens on another port")
+    api.starts_as = [api.records[KEY].status]
+    ended = call("wake", "iris:1")
+    assert ended.exit_code == 1
+    assert "another port" in ended.stderr
