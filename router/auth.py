@@ -46,12 +46,13 @@ class Authentication:
             Unauthenticated: nobody recognises the caller.
         """
         if scope["type"] == "http" and scope["path"] not in OPEN:
-            identity = await self._platform.authenticate(_headers(scope))
+            headers = _headers(scope)
+            identity = await self._platform.authenticate(headers)
             if identity is None:
-                sent = "the key in the header Authorization is not known"
-                none = "the call carries no key"
                 raise Unauthenticated(
-                    sent if "authorization" in _headers(scope) else none,
+                    "the key in the header Authorization is not known"
+                    if "authorization" in headers
+                    else "the call carries no key",
                     hint="Send the header Authorization: Bearer KEY; the client commands take "
                     "the key from LONGSHORE_API_KEY.",
                 )

@@ -129,11 +129,11 @@ class ReplicaFailed(RequestError):
     slug = "replica-failed"
     title = "The model's container gave no usable answer"
 
-    def __init__(self, key: VersionKey, replica: str, what: str) -> None:
+    def __init__(self, key: VersionKey, replica: str, what: str, *, sent: bool = True) -> None:
+        once = " The request may have reached the model, so Longshore did not send it again."
         super().__init__(
             f"replica {replica[:12]} of {key} {what}",
-            hint=f"See its log: longshore logs {key}. "
-            "The request may have reached the model, so Longshore did not send it again.",
+            hint=f"See its log: longshore logs {key}.{once if sent else ''}",
             members={"model": key.name, "version": key.version, "replica": replica},
         )
 

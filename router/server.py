@@ -57,6 +57,7 @@ async def serve(
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=grace,
     )
+    config.load()
     server = _Server(config)
     async with app.router.lifespan_context(app):
         running = asyncio.create_task(server.serve(sockets), name="http server")
@@ -115,6 +116,8 @@ def _listener(family: int, host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((host, port))
+        # Two that start at once can both bind; only one of them can listen.
+        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise

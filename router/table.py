@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import accumulate, islice
 
-from longshore.core.errors import NotFound
+from longshore.core.errors import LongshoreError, NotFound
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey, check_model_name, check_version_name
 from longshore.core.protocols import Balancer
@@ -228,10 +228,15 @@ class Table:
         # A number that was deleted and registered anew is another version.
         if same and same.route.version.created_at == version.created_at:
             return same
-        answer = await self._hooks.first("longshore_balancer", version=version)
-        return RoutedVersion(
-            route, answer.value if answer else None, answer.plugin if answer else ""
-        )
+        try:
+            answer = await self._hooks.first("longshore_balancer", version=version)
+        except LongshoreError as error:
+            # The hook has no way to refuse a version, and its replicas must get their requests.
+            log.warning("a plugin gave no balancer for %s: %s", version.key, error.message)
+            answer = None
+        if answer is None:
+            return RoutedVersion(route, None, "")
+        return RoutedVersion(route, answer.value, answer.plugin)
 
     def _place(self, before: Iterable[RoutedVersion], after: Iterable[RoutedVersion]) -> None:
         """Exchange the replicas of a model, keeping the counts of those that stay."""

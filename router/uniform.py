@@ -163,6 +163,8 @@ def _encode(contract: Contract, features: JsonValue) -> tuple[bytes, str]:
         if not place.startswith("/features"):
             place = "/features" + place
         raise InvalidInput(error.message, pointer=place, hint=error.hint) from error
+    except Exception as error:
+        raise _defect(contract, error) from error
 
 
 async def _read(slot: Slot, answer: Answer) -> bytes:
@@ -187,6 +189,17 @@ def _decode(slot: Slot, contract: Contract, answer: Answer, body: bytes) -> Json
         replica = slot.replica.endpoint.replica
         told = f"answered what the contract {contract.name} does not promise: {error}"
         raise ReplicaFailed(key, replica, told) from error
+    except Exception as error:
+        raise _defect(contract, error) from error
+
+
+def _defect(contract: Contract, error: Exception) -> LongshoreError:
+    """Name the contract whose plugin has a defect; its trace is for the log."""
+    log.error("the contract %s failed", contract.name, exc_info=error)
+    return LongshoreError(
+        f"the contract {contract.name} failed: {type(error).__name__}",
+        hint="This is a defect of the plugin that brings it; Longshore's log tells more.",
+    )
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

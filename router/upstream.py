@@ -141,7 +141,8 @@ class Upstream:
         except aiohttp.ConnectionTimeoutError as error:
             raise _NotSent(TimedOut(slot.version.key, "connect", limits.connect)) from error
         except aiohttp.ClientConnectorError as error:
-            raise _NotSent(_failed(slot, "refused the connection", error)) from error
+            told = _failed(slot, "refused the connection", error, sent=False)
+            raise _NotSent(told) from error
         except TimeoutError as error:
             raise TimedOut(slot.version.key, "first byte", limits.first_byte) from error
         except aiohttp.ClientResponseError as error:
@@ -239,9 +240,11 @@ def _check_end(response: ClientResponse, protocol: ResponseHandler | None) -> No
         raise _Severed(str(error)) from error
 
 
-def _failed(slot: Slot, what: str, error: Exception | None = None) -> ReplicaFailed:
+def _failed(
+    slot: Slot, what: str, error: Exception | None = None, *, sent: bool = True
+) -> ReplicaFailed:
     why = f": {error}" if error and str(error) else ""
-    return ReplicaFailed(slot.version.key, slot.replica.endpoint.replica, what + why)
+    return ReplicaFailed(slot.version.key, slot.replica.endpoint.replica, what + why, sent=sent)
 
 
 def _text(raw: bytes) -> str:
