@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import IO, Any, Self, TypeVar
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from longshore.core.cli.problems import check, foreign
 from longshore.core.errors import Unavailable
@@ -30,7 +30,32 @@ _READ = 30.0
 _PLAN = 300.0
 """Seconds for a registration: it asks an image registry on the way."""
 
-T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Models(BaseModel):
+    models: list[Model]
+
+
+class _Decisions(BaseModel):
+    decisions: list[Decision]
+
+
+class _Wakes(BaseModel):
+    wakes: list[Wake]
+
+
+class _Events(BaseModel):
+    events: list[Event]
+
+
+class _Plan(BaseModel):
+    version: Version
+    decisions: list[Decision]
+
+
+class _Deleted(BaseModel):
+    deleted: list[str]
 
 
 class Client:
@@ -70,30 +95,28 @@ class Client:
 
     def models(self) -> list[Model]:
         """Return all models with their versions, by name."""
-        return self._list(TypeAdapter(dict[str, list[Model]]), "/api/models", "models")
+        return _parsed(_Models, self._send("GET", "/api/models")).models
 
     def model(self, name: str) -> Model:
         """Return one model with its versions, oldest first."""
-        return _parsed(TypeAdapter(Model), self._send("GET", f"/api/models/{name}"))
+        return _parsed(Model, self._send("GET", f"/api/models/{name}"))
 
     def version(self, key: VersionKey) -> VersionRecord:
         """Return one version."""
-        return _record(self._send("GET", _path(key)))
+        return _parsed(VersionRecord, self._send("GET", _path(key)))
 
     def decisions(self, key: VersionKey) -> list[Decision]:
         """Return what was decided about a version, oldest first."""
-        adapter = TypeAdapter(dict[str, list[Decision]])
-        return self._list(adapter, _path(key, "/decisions"), "decisions")
+        return _parsed(_Decisions, self._send("GET", _path(key, "/decisions"))).decisions
 
     def wakes(self, key: VersionKey) -> list[Wake]:
         """Return the newest wakes of a version, oldest of them first."""
-        return self._list(TypeAdapter(dict[str, list[Wake]]), _path(key, "/wakes"), "wakes")
+        return _parsed(_Wakes, self._send("GET", _path(key, "/wakes"))).wakes
 
     def events(self, key: VersionKey | None, limit: int) -> list[Event]:
         """Return the newest events, oldest of them first."""
         params = {"limit": str(limit), **({"version": str(key)} if key else {})}
-        adapter = TypeAdapter(dict[str, list[Event]])
-        return self._list(adapter, "/api/events", "events", params=params)
+        return _parsed(_Events, self._send("GET", "/api/events", params=params)).events
 
     @contextmanager
     def logs(self, key: VersionKey, tail: int, follow: bool) -> Iterator[httpx.Response]:
@@ -108,37 +131,34 @@ class Client:
     def register(self, key: VersionKey, spec: VersionSpec) -> tuple[VersionRecord, bool]:
         """Register a version; tell whether it is new."""
         answer = self._send("PUT", _path(key), _PLAN, json=_sent(spec))
-        return _record(answer), answer.status_code == httpx.codes.CREATED
+        return _parsed(VersionRecord, answer), answer.status_code == httpx.codes.CREATED
 
     def preflight(self, key: VersionKey, spec: VersionSpec) -> tuple[Version, list[Decision]]:
         """Work out what registering would do."""
         answer = self._send("POST", _path(key, "/preflight"), _PLAN, json=_sent(spec))
-        plan = _parsed(TypeAdapter(dict[str, Version | list[Decision]]), answer)
-        match plan:
-            case {"version": Version() as version, "decisions": list(decisions)}:
-                return version, decisions
-        raise foreign(answer, "without a plan")
+        plan = _parsed(_Plan, answer)
+        return plan.version, plan.decisions
 
     def delete(self, key: VersionKey) -> list[str]:
         """Delete a version, and its model with the last one; return what was deleted."""
-        return self._deleted(_path(key))
+        return _parsed(_Deleted, self._send("DELETE", _path(key))).deleted
 
     def delete_model(self, name: str) -> list[str]:
         """Delete a model with all its versions; return what was deleted."""
-        return self._deleted(f"/api/models/{name}")
+        return _parsed(_Deleted, self._send("DELETE", f"/api/models/{name}")).deleted
 
     def wake(self, key: VersionKey) -> VersionRecord:
         """Wake a version."""
-        return _record(self._send("POST", _path(key, "/wake")))
+        return _parsed(VersionRecord, self._send("POST", _path(key, "/wake")))
 
     def sleep(self, key: VersionKey) -> VersionRecord:
         """Put a version to sleep."""
-        return _record(self._send("POST", _path(key, "/sleep")))
+        return _parsed(VersionRecord, self._send("POST", _path(key, "/sleep")))
 
     def set_traffic(self, name: str, rule: TrafficRule) -> Model:
         """Replace a model's traffic rule."""
         answer = self._send("PUT", f"/api/models/{name}/traffic", json=_sent(rule))
-        return _parsed(TypeAdapter(Model), answer)
+        return _parsed(Model, answer)
 
     # --- predicting ---------------------------------------------------------------------------
 
@@ -157,24 +177,11 @@ class Client:
 
     # --- the wire -----------------------------------------------------------------------------
 
-    def _list(
-        self, adapter: TypeAdapter[dict[str, list[T]]], path: str, member: str, **options: Any
-    ) -> list[T]:
-        answer = self._send("GET", path, **options)
-        try:
-            return _parsed(adapter, answer)[member]
-        except KeyError:
-            raise foreign(answer, f"without {member}") from None
-
-    def _deleted(self, path: str) -> list[str]:
-        answer = self._send("DELETE", path)
-        return _parsed(TypeAdapter(dict[str, list[str]]), answer).get("deleted", [])
-
     def _send(
-        self, method: str, path: str, within: float = _READ, **options: Any
+        self, method: str, path: str, within: float | None = None, **options: Any
     ) -> httpx.Response:
         with self._told():
-            timeout = httpx.Timeout(within, connect=_CONNECT)
+            timeout = httpx.Timeout(within or _READ, connect=_CONNECT)
             return check(self._http.request(method, path, timeout=timeout, **options))
 
     @contextmanager
@@ -220,13 +227,9 @@ def _sent(value: VersionSpec | TrafficRule) -> Any:
     return value.model_dump(mode="json", exclude_unset=True)
 
 
-def _record(answer: httpx.Response) -> VersionRecord:
-    return _parsed(TypeAdapter(VersionRecord), answer)
-
-
-def _parsed(adapter: TypeAdapter[T], answer: httpx.Response) -> T:
+def _parsed(kind: type[M], answer: httpx.Response) -> M:
     try:
         # A newer platform may tell more than this release knows of.
-        return adapter.validate_json(answer.content, extra="ignore")
+        return kind.model_validate_json(answer.content, extra="ignore")
     except ValidationError as error:
         raise foreign(answer, "something that this release does not understand") from error

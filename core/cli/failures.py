@@ -81,7 +81,7 @@ def _tell(error: Exception) -> int:
 def _show(message: str, hint: str = "", log_tail: Sequence[str] = ()) -> None:
     text = one_line(message)
     end = "" if text.endswith((".", "!", "?")) else "."
-    click.echo(f"{click.style('Error:', fg='red')} {text[:1].upper()}{text[1:]}{end}", err=True)
+    click.echo(f"{click.style('Error:', fg='red')} {text}{end}", err=True)
     for line in log_tail:
         click.echo(f"  | {one_line(line)}", err=True)
     if hint:

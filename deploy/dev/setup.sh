@@ -3,7 +3,7 @@
 #
 #   setup.sh            a container engine, if none answers, and an image registry
 #   setup.sh --python   what a virtual environment needs
-#   setup.sh --tests    the first, and what the tests need besides (PostgreSQL, htpasswd)
+#   setup.sh --tests    the first, and what the tests need besides (PostgreSQL, htpasswd, a browser)
 #
 # It says what it installs and why, and nothing when all is there. Only Debian and its relatives are
 # installed on; elsewhere it says what is missing.
@@ -42,6 +42,7 @@ else
   if [ "${1:-}" = --tests ]; then
     [ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || have initdb ||
       need "a PostgreSQL server" postgresql
+    have chromium || have google-chrome || need "a browser" chromium
     have htpasswd || need "to test registries with passwords" apache2-utils
   fi
 fi

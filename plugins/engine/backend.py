@@ -10,7 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from longshore.core.errors import LongshoreError, NotFound, Unavailable, WorkloadFailed
+from longshore.core.errors import (
+    LongshoreError,
+    NotFound,
+    StartRefused,
+    Unavailable,
+    WorkloadFailed,
+)
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
 from longshore.core.types import Node, Progress, Workload, WorkloadStatus
@@ -98,10 +104,11 @@ class EngineBackend:
         puller = Puller(connection.client, self._settings)
         self._opened = _Opened(installation, connection, replicas, puller)
         log.info("container engine: %s", self.describe())
-        for listed in await replicas.listed():
-            if listed.unstarted:
-                # Longshore was killed between creating and starting it.
-                await replicas.remove(listed)
+        with _refused_as(StartRefused):
+            for listed in await replicas.listed():
+                if listed.unstarted:
+                    # Longshore was killed between creating and starting it.
+                    await replicas.remove(listed)
         self._spawn(follow_events(connection, {OWNER: installation}, self._hints), "engine events")
 
     async def close(self, *, stop_workloads: bool) -> None:
@@ -148,7 +155,8 @@ class EngineBackend:
         opened = self._ready
         lock = self._lock(key)
         async with lock:
-            self._workloads.pop(key, None)
+            if workload := self._workloads.pop(key, None):
+                self._needs_writable_root.discard(workload.fingerprint)
             with _refused_as(Unavailable):
                 await self._remove(opened, await self._of(opened, key))
         self._hints.tell()
@@ -219,7 +227,7 @@ class EngineBackend:
         if missing:
             await self._pull(opened, workload)
         await self._remove(opened, [each for each in mine if each not in kept])
-        await _all(self._start(opened, workload) for _ in range(missing))
+        await _all(_to_the_end(self._start(opened, workload)) for _ in range(missing))
 
     async def _pull(self, opened: _Opened, workload: Workload) -> None:
         def report(progress: Progress) -> None:
@@ -324,6 +332,20 @@ class EngineBackend:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _to_the_end(work: Coroutine[None, None, None]) -> None:
+    """Do it, and if cancelled meanwhile, be cancelled afterwards.
+
+    A request whose caller left may still be carried out, half or late, when nobody looks any more.
+    A second cancellation, as of a caller that loses patience, is obeyed at once.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(asyncio.shield(task), return_exceptions=True)
+        raise
 
 
 async def _all(works: Iterable[Coroutine[None, None, None]]) -> None:

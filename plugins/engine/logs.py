@@ -21,7 +21,11 @@ LONGEST_LINE = 16_384
 _BUFFERED = 1000
 """Lines that wait for a slow reader; then the containers' logs are read no further."""
 
+MOST_LINES = 10_000
+"""Lines of the past that are read for one container."""
+
 _HEADER = 8
+_LARGEST_FRAME = 1 << 20
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 # Bidirectional marks too: they can make a line read as something else.
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -35,9 +39,13 @@ class Line:
     """Time in RFC 3339 as the engine writes it; of one engine, they sort as text."""
     text: str
 
+    def cleaned(self) -> "Line":
+        """Return the line as it may be shown."""
+        return Line(self.at, clean(self.text))
+
 
 class LineReader:
-    """Turns pieces of the engine's log stream into lines.
+    """Turns pieces of the engine's log stream into lines, as raw as they were written.
 
     The stream is a row of frames: a byte for the output (1 or 2), three zeros, four bytes of
     length, then a time and a line or a part of one.
@@ -49,19 +57,20 @@ class LineReader:
 
     def feed(self, piece: bytes) -> Iterator[Line]:
         """Take the next piece; yield the lines that it completes."""
-        self._rest += piece
-        while len(self._rest) >= _HEADER:
-            end = _HEADER + int.from_bytes(self._rest[4:_HEADER])
-            if len(self._rest) < end:
-                return
-            output, frame = self._rest[0], self._rest[_HEADER:end]
-            self._rest = self._rest[end:]
-            yield from self._frame(output, frame)
+        content, start = self._rest + piece, 0
+        while (begin := start + _HEADER) <= len(content):
+            length = int.from_bytes(content[start + 4 : begin])
+            if length > _LARGEST_FRAME:
+                raise EngineError(0, "the engine sent a log that is none")
+            if begin + length > len(content):
+                break
+            yield from self._frame(content[start], content[begin : begin + length])
+            start = begin + length
+        self._rest = content[start:]
 
     def finish(self) -> Iterator[Line]:
         """Yield what was begun and has no line end."""
-        for line in self._partial.values():
-            yield Line(line.at, clean(line.text))
+        yield from self._partial.values()
         self._partial.clear()
 
     def _frame(self, output: int, frame: bytes) -> Iterator[Line]:
@@ -70,7 +79,7 @@ class LineReader:
         begun = self._partial.pop(output, Line(at, ""))
         line = Line(begun.at, (begun.text + text)[: LONGEST_LINE + 1])
         if text.endswith("\n"):
-            yield Line(line.at, clean(line.text))
+            yield line
         else:
             self._partial[output] = line
 
@@ -88,13 +97,14 @@ async def past(client: Client, container: str, tail: int, until: float | None = 
     if not client.engine.is_podman:
         # Podman 4 loses parts of lines when it counts them; its logs are bounded in size anyway.
         params["tail"] = str(tail)
-    newest: deque[Line] = deque(maxlen=tail)
+    newest: deque[Line] = deque(maxlen=min(tail, MOST_LINES))
     reader = LineReader()
     async with client.log(container, params) as pieces:
         async for piece in pieces:
             newest.extend(reader.feed(piece))
         newest.extend(reader.finish())
-    return list(newest)
+    # Only now, as most lines of a long log are not among the newest.
+    return [line.cleaned() for line in newest]
 
 
 async def follow(client: Client, container: str, since: float) -> AsyncIterator[Line]:
@@ -109,9 +119,9 @@ async def follow(client: Client, container: str, since: float) -> AsyncIterator[
     async with client.log(container, {"follow": "1", "since": f"{since:.3f}"}) as pieces:
         async for piece in pieces:
             for line in reader.feed(piece):
-                yield line
+                yield line.cleaned()
         for line in reader.finish():
-            yield line
+            yield line.cleaned()
 
 
 async def past_of_all(

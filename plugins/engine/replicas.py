@@ -113,8 +113,10 @@ class Replicas:
                 self._forget(gone)
             looks = (self._look(each) for each in self._listed if self._is_news(each))
             await asyncio.gather(*looks)
-            hopeless = (each for each in self._known.values() if each.health.hopeless)
-            await asyncio.gather(*(self._read_tail(each) for each in hopeless))
+            untold = [
+                each for each in self._known.values() if each.health.hopeless and not each.log_tail
+            ]
+            await asyncio.gather(*(self._read_tail(each) for each in untold))
 
     def statuses(
         self, applying: Mapping[VersionKey, tuple[str, Progress | None]]

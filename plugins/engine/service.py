@@ -81,6 +81,8 @@ class PodmanService:
                 "--time=0",
                 f"unix://{self.socket}",
                 env={**self._environment, **self._configuration()},
+                # Podman's helpers leave a file here when a container runs out of memory.
+                cwd=self._state,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -29,18 +29,18 @@ async def test_an_unknown_model_or_version_is_a_404_with_the_nearest_names(route
     assert (answer.status_code, "DNS label" in answer.json()["detail"]) == (404, True)
 
 
-@pytest.mark.parametrize("state", [each for each in State if each is not State.READY])
-async def test_a_version_that_is_not_ready_says_so_at_once(router: Routed, state: State) -> None:
+@pytest.mark.parametrize("found", [each for each in State if each is not State.READY])
+async def test_a_version_that_is_not_ready_says_so_at_once(router: Routed, found: State) -> None:
     await router.table.update(
-        model_route(route(state=state, reason="exit code 3: no such file", hint="do that"))
+        model_route(route(state=found, reason="exit code 3: no such file", hint="do that"))
     )
     answer = await router.predict()
     document = answer.json()
     assert (answer.status_code, document["type"]) == (503, "urn:longshore:problem:not-ready")
-    assert document["state"] == state.value
+    assert document["state"] == found.value
     assert document["reason"] == "exit code 3: no such file"
     assert document["hint"] == "do that"
-    waits = state in {State.PENDING, State.PULLING, State.STARTING}
+    waits = found in {State.PENDING, State.PULLING, State.STARTING}
     assert ("retry-after" in answer.headers) == waits
     assert router.table.load(route().version.key).last_request_at, "that was demand"
 

@@ -196,12 +196,8 @@ async def test_cancelled_at_any_moment(
         await asyncio.wait([applying])
         if milliseconds % 20:
             await backend.apply(workload(replicas=0))
-    # As the controller does: Docker undoes a start whose caller left, maybe only after a look.
-    async with asyncio.timeout(20):
-        while not ready(found := await replicas(backend)) or len(found) != 2:
-            if len(found) != 2:
-                await backend.apply(wanted)
-            await asyncio.sleep(0.1)
+    await backend.apply(wanted)
+    await eventually(backend, lambda found: len(found) == 2 and ready(found))
     owner = f"--filter=label=io.longshore.owner={backends.installation}"
     assert len(engine_cli.run("ps", "--all", "--quiet", owner).split()) == 2
 

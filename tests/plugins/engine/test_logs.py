@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longshore.plugins.engine.client import EngineError
 from longshore.plugins.engine.logs import (
     LONGEST_LINE,
     TAIL_BYTES,
@@ -25,8 +26,9 @@ def frame(text: str, output: int = 1) -> bytes:
 
 def read(*pieces: bytes) -> list[str]:
     reader = LineReader()
-    lines = [line.text for piece in pieces for line in reader.feed(piece)]
-    return lines + [line.text for line in reader.finish()]
+    lines = [line for piece in pieces for line in reader.feed(piece)]
+    lines += reader.finish()
+    return [line.cleaned().text for line in lines]
 
 
 STREAM = frame("one\n") + frame("tw") + frame("an error\n", 2) + frame("o\n") + frame("three")
@@ -45,8 +47,16 @@ def test_long_line_is_bounded() -> None:
 
 
 def test_time_of_a_line_is_that_of_its_beginning() -> None:
-    (line,) = LineReader().feed(frame("text\n"))
-    assert line == Line(AT, "text")
+    reader = LineReader()
+    assert not [*reader.feed(frame("te"))]
+    later = frame("xt\n").replace(AT.encode(), AT.replace("37Z", "39Z").encode())
+    (line,) = reader.feed(later)
+    assert line.cleaned() == Line(AT, "text")
+
+
+def test_what_is_no_log_is_refused() -> None:
+    with pytest.raises(EngineError):
+        list(LineReader().feed(b"HTTP/1.1 200 OK"))
 
 
 @pytest.mark.parametrize(
