@@ -306,7 +306,7 @@ class EngineBackend:
                 # An apply or delete that came first has removed it.
                 if corpse:
                     await self._remove(opened, corpse)
-                    await self._start(opened, workload)
+                    await _to_the_end(self._start(opened, workload))
             except (LongshoreError, EngineError) as error:
                 known.end = f"{known.end}; a start with a writable root failed: {error.message}"
             finally:

@@ -142,7 +142,7 @@ async def test_requests_in_flight_finish_before_their_replica_goes(world: World)
         assert world.endpoints() == [], "no new requests by then"
         return await original([], within)
 
-    world.table.drain = drain  # type: ignore[method-assign,assignment]
+    world.table.drain = drain  # type: ignore[method-assign]
     await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
     await world.passes()
     assert drained == [["replica-1"]]
