@@ -74,24 +74,31 @@ def longshore_up(state: Path) -> Iterator[str]:
     """Run ``longshore up`` on a free port while the context is open; yield its URL."""
     say("Starting longshore up")
     log = state / "longshore.log"
-    with log.open("w") as output:
-        # In a session of its own: Ctrl-C reaches the demo alone, which then stops it in order.
-        process = subprocess.Popen(
-            [LONGSHORE, "up", "--port", "0", "--state", state / "state"],
-            stderr=output,
-            cwd=state,
-            start_new_session=True,
-        )
+    process = None
     try:
+        with log.open("w") as output:
+            # In a session of its own: Ctrl-C reaches the demo alone, which then stops it in order.
+            process = subprocess.Popen(
+                [LONGSHORE, "up", "--port", "0", "--state", state / "state"],
+                stderr=output,
+                cwd=state,
+                start_new_session=True,
+            )
         yield _url(process, log)
     finally:
+        ignore_interrupts()
         say("Cleaning up")
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(STOPS_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            say(f"longshore did not stop within {STOPS_WITHIN:g} s; containers may be left")
+        if process:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOPS_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        say(f"longshore did not stop within {STOPS_WITHIN:g} s; containers may be left")
 
 
 def _url(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -152,6 +159,18 @@ def report(outcome: Outcome, url: str) -> None:
     )
 
 
+def ignore_interrupts() -> None:
+    """Let no further Ctrl-C cut the cleaning up short; each of its steps is bounded in time."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def interrupt(*_: object) -> None:
+    """End the demo on the first Ctrl-C or SIGTERM."""
+    ignore_interrupts()
+    raise KeyboardInterrupt
+
+
 def say(what: str) -> None:
     """Print a step."""
     print(what, flush=True)
@@ -165,7 +184,8 @@ def bold(text: str) -> str:
 
 def main() -> None:
     """Run the demo; status 0 only if the accuracies are equal."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="longshore-demo-") as scratch:
             outcome = demo(Path(scratch))

@@ -61,6 +61,9 @@ class PodmanService:
         if pid:
             await _end(pid)
         if self._child:
+            if self._child.returncode is None:
+                # Its socket may have been removed from under it.
+                await _end(self._child.pid)
             await self._child.wait()
             self._child = None
         self.socket.unlink(missing_ok=True)

