@@ -118,7 +118,8 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str:
 def longshore(*arguments: str, url: str) -> None:
     """Run a command of Longshore's; its progress and errors go to the terminal."""
     command = [str(LONGSHORE), *arguments, "--url", url]
-    if subprocess.run(command, check=False).returncode:
+    # Ctrl-C is the demo's; it ends the command by itself.
+    if subprocess.run(command, check=False, start_new_session=True).returncode:
         raise DemoFailed(f"longshore {' '.join(arguments)} failed; see above")
 
 

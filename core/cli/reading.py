@@ -39,9 +39,13 @@ def models(client: Client, /, *, as_json: bool) -> None:
     elif not found:
         say("Nothing is registered yet: longshore register NAME VERSION IMAGE")
     else:
-        rows = [_row(model, record) for model in found for record in model.versions]
-        headings = ("MODEL", "VERSION", "STATE", "READY", "IMAGE", "AGE", "REASON")
-        table(headings, rows, colours=_STATES)
+        _list(found)
+
+
+def _list(found: Sequence[Model]) -> None:
+    rows = [_row(model, record) for model in found for record in model.versions]
+    headings = ("MODEL", "VERSION", "STATE", "READY", "IMAGE", "AGE", "REASON")
+    table(headings, rows, colours=_STATES)
 
 
 def _row(model: Model, record: VersionRecord) -> tuple[str, ...]:
@@ -65,10 +69,17 @@ def _row(model: Model, record: VersionRecord) -> tuple[str, ...]:
 def show(client: Client, /, *, target: Target, as_json: bool) -> None:
     """Show everything that is known about a version.
 
+    Of a model with several versions, a name alone shows these.
+
     \b
     Example:
       longshore show iris:1
     """
+    if target.version is None:
+        model = client.model(target.name)
+        if len(model.versions) > 1:
+            print_json(model) if as_json else _list([model])
+            return
     key = target.key(client)
     record, wakes = client.version(key), client.wakes(key)
     if as_json:

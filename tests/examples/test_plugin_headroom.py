@@ -107,7 +107,8 @@ def test_its_settings_are_checked_at_the_start(python: Path, tmp_path: Path) -> 
 def test_it_decides_where_a_real_version_may_run(
     python: Path, tmp_path: Path, engine_cli: EngineCli, behave: str
 ) -> None:
-    (tmp_path / "plugins.toml").write_text('[[plugin]]\nname = "headroom"\n')
+    enabled = '[[plugin]]\nname = "headroom"\nsettings = { reserve = 64 }\n'
+    (tmp_path / "plugins.toml").write_text(enabled)
     up = Up(tmp_path, engine_cli, program=python.with_name("longshore"))
     try:
         up.start()

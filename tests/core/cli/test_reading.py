@@ -85,7 +85,19 @@ def test_events_of_all_or_of_one(call: Call, api: StandIn) -> None:
     assert api.requests[-1].path == "/api/events?limit=5&version=wine%3A1"
 
 
-@pytest.mark.parametrize("name", ["show", "explain", "sleep", "wake"])
+def test_show_lists_the_versions_of_a_model_with_several(call: Call, api: StandIn) -> None:
+    api.add("iris", "1")
+    api.add("iris", "2")
+    shown = call("show", "iris")
+    assert [line.split()[:2] for line in shown.stdout.splitlines()[1:]] == [
+        ["iris", "1"],
+        ["iris", "2"],
+    ]
+    listed = json.loads(call("show", "iris", "--json").stdout)["versions"]
+    assert len(listed) == 2
+
+
+@pytest.mark.parametrize("name", ["explain", "sleep", "wake"])
 def test_a_name_alone_means_its_only_version(call: Call, api: StandIn, name: str) -> None:
     api.add("iris", "1")
     assert call(name, "iris").exit_code == 0
