@@ -19,7 +19,7 @@ COMPLAIN_EVERY = 60.0
 
 
 class Slot:
-    """A request's place on a replica; use it as a context manager.
+    """A request's place on a replica; use it as a context manager, or call ``begin`` and ``end``.
 
     Args:
         table: where the version is.
@@ -38,8 +38,18 @@ class Slot:
         self.version = version
         self.replica = self._take()
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
+        """Count the request as in flight."""
         self.version.meter.in_flight += 1
+
+    def end(self) -> None:
+        """Give the slot back."""
+        self.replica.released()
+        self.version.meter.in_flight -= 1
+        self.version.meter.last_answer = self._table.clock()
+
+    def __enter__(self) -> Self:
+        self.begin()
         return self
 
     def __exit__(
@@ -48,9 +58,7 @@ class Slot:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.replica.released()
-        self.version.meter.in_flight -= 1
-        self.version.meter.last_answer = self._table.clock()
+        self.end()
 
     def move(self) -> bool:
         """Go to a replica that was not tried yet; return False, and stay, where there is none."""
@@ -63,7 +71,7 @@ class Slot:
         return True
 
     def _take(self) -> Replica:
-        route, limit = self.version.route, self.version.route.version.spec.limits.concurrency
+        route, limit = self.version.route, self.version.limits.concurrency
         if not self.version.replicas:
             raise NotReady(self.version.key, route.state, route.reason, route.hint)
         free = [

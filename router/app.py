@@ -10,9 +10,11 @@ from starlette.exceptions import HTTPException
 
 from longshore.core.errors import LongshoreError
 from longshore.core.platform import Platform
+from longshore.core.settings import is_loopback
 from longshore.router import problems
-from longshore.router.auth import Authentication, Fence
+from longshore.router.auth import Authentication, Fence, names_us
 from longshore.router.body_limit import BodyLimit
+from longshore.router.lane import Lane
 from longshore.router.management import management_routes
 from longshore.router.openapi import ANY_PROBLEM, DocumentedApp
 from longshore.router.operations import operation_routes
@@ -23,7 +25,7 @@ from longshore.router.uniform import MOST_BUFFERED
 from longshore.router.upstream import Upstream
 
 
-def build_app(platform: Platform, table: Table) -> FastAPI:
+def build_app(platform: Platform, table: Table) -> DocumentedApp:
     """Return the application.
 
     Args:
@@ -46,6 +48,7 @@ def build_app(platform: Platform, table: Table) -> FastAPI:
         responses=ANY_PROBLEM,
     )
     app.authenticates = platform.authenticates
+    app.lane = _lane(platform, table)
     # The key that opened Longshore is none of a model's business.
     strip = (b"authorization",) if platform.authenticates else ()
     app.include_router(prediction_routes(platform, table, upstream, strip))
@@ -60,6 +63,19 @@ def build_app(platform: Platform, table: Table) -> FastAPI:
         app.add_middleware(Fence, host=platform.settings.host)
     app.add_middleware(RequestId)
     return app
+
+
+def _lane(platform: Platform, table: Table) -> Lane:
+    host = platform.settings.host
+    on_loopback = is_loopback(host)
+    return Lane(
+        table,
+        most=platform.settings.max_body,
+        # As the fence has it, for the requests that it does not see.
+        is_our_host=lambda given: not on_loopback or names_us(given, host),
+        # Plugins that recognise callers may take their time, which only the long way has.
+        is_open=not platform.authenticates,
+    )
 
 
 def _add_error_handlers(app: FastAPI) -> None:

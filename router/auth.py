@@ -98,8 +98,13 @@ class Fence:
         await self._app(scope, receive, send)
 
     def _ours(self, host: str) -> bool:
-        name = (urlsplit(f"//{host}").hostname or "") if _is_authority(host) else ""
-        return is_loopback(name) or name == self._host
+        return names_us(host, self._host)
+
+
+def names_us(host: str, listening_on: str) -> bool:
+    """Return whether a Host header names a platform that listens on loopback."""
+    name = (urlsplit(f"//{host}").hostname or "") if _is_authority(host) else ""
+    return is_loopback(name) or name == listening_on.lower()
 
 
 def _changes(scope: Scope) -> bool:

@@ -102,7 +102,12 @@ def to_client(received: RawHeaders, *, status: int, version: str) -> list[tuple[
 def request_id(received: RawHeaders) -> str:
     """Return the client's request id if it is harmless, else a new one."""
     given = _first(received, b"x-request-id")
-    return given.decode() if given and _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given.decode() if given and is_sane_request_id(given) else uuid.uuid4().hex
+
+
+def is_sane_request_id(given: bytes) -> bool:
+    """Return whether a client's request id can go into logs and headers as it is."""
+    return _SANE_REQUEST_ID.fullmatch(given) is not None
 
 
 def content_length(received: RawHeaders) -> int | None:

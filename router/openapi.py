@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from longshore.router.lane import Lane
 from longshore.router.problems import MEDIA_TYPE, ProblemDocument
 
 _PROBLEM = {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}
@@ -62,6 +63,8 @@ class DocumentedApp(FastAPI):
 
     authenticates = False
     """Whether calls need a bearer key."""
+    lane: Lane | None = None
+    """Serves what need not come here at all."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""

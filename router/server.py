@@ -5,12 +5,16 @@ import contextlib
 import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from longshore.core.errors import StartRefused
 from longshore.core.types import Address
+from longshore.router.lane import LaneProtocol
+from longshore.router.openapi import DocumentedApp
 
 GRACE = 30
 """Seconds that requests in flight get to finish when the server stops."""
@@ -40,9 +44,11 @@ async def serve(
         StartRefused: nobody can listen there.
     """
     sockets = await _bind(host, port)
+    lane = app.lane if isinstance(app, DocumentedApp) else None
     config = uvicorn.Config(
         app,
-        http="httptools",
+        # uvicorn only ever calls it, with keywords.
+        http=cast("type[asyncio.Protocol]", partial(LaneProtocol, lane)) if lane else "httptools",
         ws="none",
         # Run here instead, where a failure is an exception rather than an exit.
         lifespan="off",
@@ -59,6 +65,8 @@ async def serve(
     )
     config.load()
     server = _Server(config)
+    if lane:
+        lane.open(asyncio.get_running_loop())
     async with app.router.lifespan_context(app):
         running = asyncio.create_task(server.serve(sockets), name="http server")
         try:
@@ -67,6 +75,8 @@ async def serve(
         finally:
             server.should_exit = True
             await running
+            if lane:
+                lane.close()
 
 
 class _Server(uvicorn.Server):

@@ -34,10 +34,12 @@ _FEW = 3
 class Replica:
     """One replica and its requests in flight; lives on after it left the table until they end."""
 
-    __slots__ = ("endpoint", "in_flight", "quiet")
+    __slots__ = ("endpoint", "host", "in_flight", "quiet")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.host = str(endpoint.address).encode()
+        """Its address, as it stands in a Host header."""
         self.in_flight = 0
         self.quiet: asyncio.Event | None = None
         """Set when the last request ends; made by whoever waits for that."""
@@ -52,7 +54,17 @@ class Replica:
 class RoutedVersion:
     """One version in the table: where its requests go, and what was observed of them."""
 
-    __slots__ = ("balancer", "balancer_plugin", "complained_at", "meter", "replicas", "route")
+    __slots__ = (
+        "balancer",
+        "balancer_plugin",
+        "complained_at",
+        "label",
+        "limits",
+        "meter",
+        "replicas",
+        "route",
+        "target",
+    )
 
     def __init__(self, route: VersionRoute, balancer: Balancer | None, plugin: str) -> None:
         self.route = route
@@ -62,6 +74,10 @@ class RoutedVersion:
         self.complained_at = 0.0
         """When its balancer's failure was last logged."""
         self.meter = Meter()
+        # What every request needs of the version, which never changes.
+        self.limits = route.version.spec.limits
+        self.target = route.version.serving.predict_path.encode()
+        self.label = str(route.version.key).encode()
 
     @property
     def key(self) -> VersionKey:
@@ -252,6 +268,7 @@ class Table:
     def _replica(self, endpoint: Endpoint) -> Replica:
         replica = self._leaving.pop(endpoint.replica, None) or Replica(endpoint)
         replica.endpoint = endpoint
+        replica.host = str(endpoint.address).encode()
         self._replicas[endpoint.replica] = replica
         return replica
 

@@ -1,0 +1,337 @@
+"""One request on the fast lane, and its answer: admission, relay, time-outs, accounting.
+
+Nothing here waits: each method is told what happened (a piece of the body came, a piece of the
+answer, a connection ended, time is up), passes on what there is to pass on, and returns.
+"""
+
+import logging
+from typing import TYPE_CHECKING
+
+from longshore.router.admission import Slot
+from longshore.router.errors import ReplicaFailed, RequestError, TimedOut
+from longshore.router.lane.pool import Connection
+from longshore.router.lane.wire import AnswerHead, Chunks, Malformed, RequestHead, parse_answer
+from longshore.router.problems import MEDIA_TYPE, problem_of
+from longshore.router.relay import ABORTED
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from longshore.router.lane.lane import Lane
+    from longshore.router.lane.protocol import LaneProtocol
+
+log = logging.getLogger(__name__)
+
+_FIRST_FINAL = 200
+_SWITCHING = 101
+_BODILESS = frozenset({204, 304})
+_STATUS_LINES = {code: b"HTTP/1.1 %d \r\n" % code for code in range(_FIRST_FINAL, 600)}
+_OUTCOMES = {code: f"{code // 100}xx" for code in range(_FIRST_FINAL, 600)}
+
+
+class Exchange:
+    """A request that was admitted to a replica.
+
+    Args:
+        lane: what all exchanges share.
+        client: where the request came from.
+        slot: its place on a replica.
+        head: the request's.
+        request_id: to be passed on and answered.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_arrived",
+        "_buffer",
+        "_chunks",
+        "_clean",
+        "_connecting",
+        "_connection",
+        "_first_byte_by",
+        "_head",
+        "_lane",
+        "_left",
+        "_request_id",
+        "_slot",
+        "_total_by",
+        "_unsent",
+        "_waiting",
+        "client",
+    )
+
+    def __init__(
+        self, lane: "Lane", client: "LaneProtocol", slot: Slot, head: RequestHead, request_id: bytes
+    ) -> None:
+        self.client = client
+        self._lane = lane
+        self._slot = slot
+        self._head = head
+        self._request_id = request_id
+        self._arrived = lane.table.clock()
+        self._total_by = lane.loop.time() + slot.version.limits.total
+        self._first_byte_by = self._total_by
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._waiting: list[bytes] = []
+        """Pieces of the body that came before the connection."""
+        self._unsent = head.length
+        self._answer: AnswerHead | None = None
+        self._buffer = b""
+        """The part of the answer's head that has come."""
+        self._left = 0
+        """Bytes of a sized answer that have not come yet."""
+        self._chunks: Chunks | None = None
+        self._clean = True
+        """Whether the replica sent nothing beyond its answer."""
+        slot.begin()
+        slot.version.meter.arrived(self._arrived)
+
+    # --- the request --------------------------------------------------------------------------
+
+    def start(self, body: bytes) -> None:
+        """Send the request with the part of its body that came with the head."""
+        connection = self._lane.pool.take(self._slot.replica.host)
+        if connection:
+            self._unsent -= len(body)
+            self._use(connection, body)
+        else:
+            self.send(body)
+            self.client.hold(replica_is_full=True)
+            self._connecting = self._lane.loop.create_task(self._connect())
+
+    def send(self, piece: bytes) -> None:
+        """Pass on a piece of the request's body."""
+        self._unsent -= len(piece)
+        if not self._connection:
+            self._waiting.append(piece)
+            return
+        self._connection.transport.write(piece)
+        if not self._unsent:
+            self._sent()
+
+    async def _connect(self) -> None:
+        while True:
+            version, replica = self._slot.version, self._slot.replica
+            try:
+                connection = await self._lane.pool.connect(replica, version.limits.connect)
+            except (OSError, TimeoutError) as error:
+                # Nothing was sent, so another replica may get it.
+                if self._slot.move():
+                    continue
+                self._connecting = None
+                self._fail(_unreachable(self._slot, error))
+                return
+            self.client.hold(replica_is_full=False)
+            self._use(connection, b"".join(self._waiting))
+            self._waiting.clear()
+            return
+
+    def _use(self, connection: Connection, body: bytes) -> None:
+        self._connection = connection
+        connection.exchange = self
+        connection.transport.write(self._request_head() + body)
+        if not self._unsent:
+            self._sent()
+
+    def _sent(self) -> None:
+        seconds = self._slot.version.limits.first_byte
+        self._first_byte_by = min(self._total_by, self._lane.loop.time() + seconds)
+
+    def _request_head(self) -> bytes:
+        """Return the head for the replica; see ``headers.to_replica`` for what goes into it."""
+        head, peer = self._head, self.client.peer
+        return b"".join(
+            (
+                b"POST ",
+                self._slot.version.target,
+                head.query,
+                b" HTTP/1.1\r\nhost: ",
+                self._slot.replica.host,
+                b"\r\n",
+                head.rest,
+                b"content-length: %d\r\nx-forwarded-for: " % head.length,
+                head.forwarded_for + b", " + peer if head.forwarded_for else peer,
+                b"\r\nx-forwarded-host: ",
+                head.forwarded_host or head.host,
+                b"\r\nx-forwarded-proto: ",
+                head.forwarded_proto or b"http",
+                b"\r\nx-request-id: ",
+                self._request_id,
+                b"\r\n\r\n",
+            )
+        )
+
+    # --- the answer ---------------------------------------------------------------------------
+
+    def answered(self, data: bytes) -> None:
+        """Pass on a piece of the answer."""
+        try:
+            if self._answer:
+                piece, ended = self._take(data)
+                self.client.transport.write(piece)
+            else:
+                ended = self._begin(self._buffer + data if self._buffer else data)
+        except Malformed as error:
+            what = "died in the middle of its answer" if self._answer else "answered nonsense"
+            self._fail(self._failure(f"{what}: {error}"))
+            return
+        if ended:
+            self._finish(_OUTCOMES[self._status])
+
+    def replica_left(self, error: Exception | None) -> None:
+        """Hear that the replica's connection ended: the answer's end, or its death."""
+        if self._answer and self._until_close and error is None:
+            self.client.transport.write(b"0\r\n\r\n")
+            self._finish(_OUTCOMES[self._status])
+        else:
+            what = "died in the middle of its answer" if self._answer else "died before its answer"
+            self._fail(self._failure(f"{what}: {error}" if error else what))
+
+    def hold(self, *, client_is_full: bool) -> None:
+        """Let the replica wait, or go on."""
+        if self._connection:
+            if client_is_full:
+                self._connection.transport.pause_reading()
+            else:
+                self._connection.transport.resume_reading()
+
+    @property
+    def _status(self) -> int:
+        return self._answer.status if self._answer else 0
+
+    @property
+    def _until_close(self) -> bool:
+        answer = self._answer
+        return answer is not None and not answer.chunked and answer.length is None
+
+    def _begin(self, data: bytes) -> bool:
+        """Pass on the head and what came with it; return whether that was all."""
+        head = parse_answer(data)
+        if head is None:
+            self._buffer = data
+            return False
+        self._buffer = b""
+        rest = data[head.end :]
+        if head.status < _FIRST_FINAL:
+            if head.status == _SWITCHING:
+                raise Malformed("it switched protocols unasked")
+            # An interim answer; the client did not ask for one.
+            return self._begin(rest)
+        self._answer = head
+        if head.chunked:
+            self._chunks = Chunks()
+            framing = b"transfer-encoding: chunked\r\n"
+        elif head.length is None:
+            framing = b"transfer-encoding: chunked\r\n"
+        else:
+            self._left = head.length
+            framing = b"" if head.status in _BODILESS else b"content-length: %d\r\n" % head.length
+        piece, ended = self._take(rest)
+        self.client.transport.write(
+            b"".join(
+                (
+                    _STATUS_LINES[head.status],
+                    self.client.default_lines(),
+                    head.rest,
+                    framing,
+                    b"x-longshore-version: ",
+                    self._slot.version.label,
+                    b"\r\nx-request-id: ",
+                    self._request_id,
+                    b"\r\nconnection: close\r\n\r\n" if self.client.closes else b"\r\n\r\n",
+                    piece,
+                )
+            )
+        )
+        return ended
+
+    def _take(self, data: bytes) -> tuple[bytes, bool]:
+        """Return what of this piece belongs to the body, framed, and whether it ends with it."""
+        if self._chunks:
+            end = self._chunks.feed(data)
+            if end < 0:
+                return data, False
+            self._clean = end == len(data)
+            return data[:end], True
+        if self._until_close:
+            # The client's connection goes on, so it gets chunks.
+            return b"%x\r\n%b\r\n" % (len(data), data) if data else b"", False
+        self._clean = len(data) <= self._left
+        piece = data if self._clean else data[: self._left]
+        self._left -= len(piece)
+        return piece, not self._left
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def client_left(self) -> None:
+        """Hear that nobody waits for the answer any more."""
+        self._finish(ABORTED)
+
+    def look_at_clock(self, now: float) -> None:
+        """Fail if time is up."""
+        if self._answer is None and now >= self._first_byte_by:
+            late = "total" if self._first_byte_by == self._total_by else "first byte"
+        elif now >= self._total_by:
+            late = "total"
+        else:
+            return
+        version = self._slot.version
+        seconds = version.limits.total if late == "total" else version.limits.first_byte
+        self._fail(TimedOut(version.key, "total" if late == "total" else "first byte", seconds))
+
+    def _failure(self, what: str) -> ReplicaFailed:
+        return ReplicaFailed(self._slot.version.key, self._slot.replica.endpoint.replica, what)
+
+    def _fail(self, error: RequestError) -> None:
+        if self._answer:
+            # Its head is out: only a connection that breaks can tell that this is not all of it.
+            log.warning("answer cut off: %s", error.message)
+            self._finish(ABORTED)
+            self.client.transport.abort()
+            return
+        problem = problem_of(error)
+        body = problem.body(self._request_id.decode())
+        own = "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items())
+        self.client.transport.write(
+            b"".join(
+                (
+                    _STATUS_LINES[problem.status],
+                    self.client.default_lines(),
+                    b"content-type: %b\r\n" % MEDIA_TYPE.encode(),
+                    b"content-length: %d\r\n" % len(body),
+                    own.encode(),
+                    b"x-request-id: ",
+                    self._request_id,
+                    b"\r\nconnection: close\r\n\r\n" if self.client.closes else b"\r\n\r\n",
+                    body,
+                )
+            )
+        )
+        self._finish(_OUTCOMES[problem.status])
+
+    def _finish(self, outcome: str) -> None:
+        """Give everything back; the exchange is not used any more."""
+        lane, connection = self._lane, self._connection
+        if self._connecting and not connection:
+            self._connecting.cancel()
+        if connection:
+            connection.exchange = None
+            whole = outcome is not ABORTED and self._answer is not None and not self._unsent
+            if whole and self._answer and self._answer.keeps and self._clean:
+                connection.transport.resume_reading()
+                lane.pool.give(connection, lane.loop.time())
+            else:
+                connection.close()
+        self._slot.end()
+        self._slot.version.meter.ended(outcome, self._arrived, lane.table.clock())
+        lane.ended(self)
+        self.client.exchange_ended()
+
+
+def _unreachable(slot: Slot, error: Exception) -> RequestError:
+    version = slot.version
+    if isinstance(error, TimeoutError):
+        return TimedOut(version.key, "connect", version.limits.connect)
+    replica = slot.replica.endpoint.replica
+    return ReplicaFailed(version.key, replica, f"refused the connection: {error}", sent=False)

@@ -1,0 +1,116 @@
+"""What all exchanges on the fast lane share: who may take it, connections, and the clock."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from longshore.core.errors import LongshoreError
+from longshore.router.admission import Slot
+from longshore.router.headers import is_sane_request_id
+from longshore.router.lane.exchange import Exchange
+from longshore.router.lane.pool import Pool
+from longshore.router.lane.wire import RequestHead
+from longshore.router.table import Table
+
+if TYPE_CHECKING:
+    from longshore.router.lane.protocol import LaneProtocol
+
+SWEEP = 0.1
+"""Seconds between looks at the clock, which are made for all requests at once: a timer for each
+would cost more than its relay."""
+
+MOST_HOSTS = 64
+"""How many Host headers that were found to name us are remembered."""
+
+
+class Lane:
+    """The fast lane of one router.
+
+    Args:
+        table: where requests go.
+        most: largest body in bytes.
+        is_our_host: whether a Host header names this platform; others take the long way, which
+            tells them off.
+        is_open: False sends every request the long way.
+    """
+
+    def __init__(
+        self, table: Table, *, most: int, is_our_host: Callable[[str], bool], is_open: bool
+    ) -> None:
+        self.table = table
+        self.loop: asyncio.AbstractEventLoop
+        self.pool: Pool
+        self._most = most
+        self._is_our_host = is_our_host
+        self._is_open = is_open
+        self._our_hosts: set[bytes] = set()
+        self._exchanges: set[Exchange] = set()
+        self._sweeping: asyncio.TimerHandle | None = None
+        # Ids are made of a random part for this process and a number: as unique, and cheaper.
+        self._id_prefix = token_hex(8)
+        self._id_numbers = count(1)
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to work in an event loop."""
+        self.loop = loop
+        self.pool = Pool(loop)
+
+    def close(self) -> None:
+        """Close all connections to replicas."""
+        if self._sweeping:
+            self._sweeping.cancel()
+            self._sweeping = None
+        for exchange in list(self._exchanges):
+            exchange.client_left()
+        self.pool.close()
+
+    def admit(self, head: RequestHead, client: "LaneProtocol") -> Exchange | None:
+        """Reserve a replica for a request.
+
+        Returns:
+            None where there is none, or where the request is to be refused: the long way finds
+            the same, and tells it in full.
+        """
+        if not self._is_open or head.length > self._most or not self._ours(head.host):
+            return None
+        try:
+            if head.version:
+                version = self.table.version(head.model, head.version)
+            else:
+                version = self.table.choose(head.model)
+            slot = Slot(self.table, version)
+        except LongshoreError:
+            return None
+        given = head.request_id
+        request_id = given if given and is_sane_request_id(given) else self._new_id()
+        exchange = Exchange(self, client, slot, head, request_id)
+        self._exchanges.add(exchange)
+        if self._sweeping is None:
+            self._sweeping = self.loop.call_later(SWEEP, self._sweep)
+        return exchange
+
+    def ended(self, exchange: Exchange) -> None:
+        """Hear that an exchange is over."""
+        self._exchanges.discard(exchange)
+
+    def _new_id(self) -> bytes:
+        return f"{self._id_prefix}{next(self._id_numbers):016x}".encode()
+
+    def _ours(self, host: bytes) -> bool:
+        if host in self._our_hosts:
+            return True
+        if not self._is_our_host(host.decode("latin-1").lower()):
+            return False
+        if len(self._our_hosts) < MOST_HOSTS:
+            self._our_hosts.add(host)
+        return True
+
+    def _sweep(self) -> None:
+        now = self.loop.time()
+        for exchange in list(self._exchanges):
+            exchange.look_at_clock(now)
+        self.pool.sweep(now)
+        busy = self._exchanges or self.pool
+        self._sweeping = self.loop.call_later(SWEEP, self._sweep) if busy else None

@@ -1,0 +1,125 @@
+"""Connections to replicas, kept for the next request as long as both sides like."""
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from longshore.router.table import Replica
+from longshore.router.upstream import IDLE
+
+if TYPE_CHECKING:
+    from longshore.router.lane.exchange import Exchange
+
+
+class Connection(asyncio.Protocol):
+    """A connection to one replica; it carries one exchange at a time.
+
+    Args:
+        pool: where it waits between exchanges.
+        host: the replica's, as it stands in a Host header.
+    """
+
+    __slots__ = ("_pool", "exchange", "host", "idle_since", "transport")
+
+    def __init__(self, pool: "Pool", host: bytes) -> None:
+        self._pool = pool
+        self.host = host
+        self.exchange: Exchange | None = None
+        self.idle_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over a piece of the answer."""
+        if self.exchange:
+            self.exchange.answered(data)
+        else:
+            # Nobody asked. Taking it for the answer to the next request would be a disaster.
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the exchange, if there is one, that no more comes."""
+        self._pool.forget(self)
+        if self.exchange:
+            self.exchange.replica_left(exc)
+
+    def pause_writing(self) -> None:
+        """Let the client wait: the replica does not keep up with its body."""
+        if self.exchange:
+            self.exchange.client.hold(replica_is_full=True)
+
+    def resume_writing(self) -> None:
+        """Let the client go on."""
+        if self.exchange:
+            self.exchange.client.hold(replica_is_full=False)
+
+    def close(self) -> None:
+        """End it, now; what was not sent yet is dropped."""
+        self._pool.forget(self)
+        self.transport.abort()
+
+
+class Pool:
+    """The connections that wait for their next request, newest first.
+
+    Args:
+        loop: to connect in.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._idle: dict[bytes, list[Connection]] = {}
+
+    def take(self, host: bytes) -> Connection | None:
+        """Return a kept connection, if there is one that lives."""
+        waiting = self._idle.get(host)
+        while waiting:
+            connection = waiting.pop()
+            if not connection.transport.is_closing():
+                return connection
+        return None
+
+    async def connect(self, replica: Replica, within: float) -> Connection:
+        """Make a new connection.
+
+        Raises:
+            TimeoutError: it did not come about in time.
+            OSError: the replica refused it.
+        """
+        address = replica.endpoint.address
+        async with asyncio.timeout(within):
+            _, connection = await self._loop.create_connection(
+                lambda: Connection(self, replica.host), address.host, address.port
+            )
+        return connection
+
+    def give(self, connection: Connection, now: float) -> None:
+        """Keep a connection for the next request."""
+        connection.exchange = None
+        connection.idle_since = now
+        self._idle.setdefault(connection.host, []).append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """Take a connection out that ended; if it is not in, return silently."""
+        waiting = self._idle.get(connection.host)
+        if waiting and connection in waiting:
+            waiting.remove(connection)
+
+    def sweep(self, now: float) -> None:
+        """Close what was idle for too long, before the replica does."""
+        for host, waiting in list(self._idle.items()):
+            for connection in [each for each in waiting if now - each.idle_since > IDLE]:
+                connection.close()
+            if not waiting:
+                self._idle.pop(host, None)
+
+    def close(self) -> None:
+        """Close all that wait."""
+        for waiting in list(self._idle.values()):
+            for connection in list(waiting):
+                connection.close()
+        self._idle.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self._idle)

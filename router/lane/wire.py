@@ -1,0 +1,224 @@
+"""HTTP/1.1 on the wire, as far as the fast lane goes: strict, and pure functions over bytes.
+
+One regular expression checks a whole head. What does not match is no error here: a request that is
+unusual or malformed is left to uvicorn, which answers it or refuses it.
+"""
+
+import re
+from typing import NamedTuple
+
+MOST_HEAD = 64 * 1024
+"""Bytes of a head; a longer one is refused."""
+
+_LONGEST_NUMBER = 15
+"""Digits of a length; enough for a petabyte."""
+
+_LONGEST_CHUNK_LINE = 4096
+
+# RFC 9110 section 5.5: no control characters but tab. A line that begins with a blank (obs-fold),
+# a bare CR or LF, a NUL and a blank before the colon all fail to match.
+_FIELDS = rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n){0,100}+)"
+
+_REQUEST = re.compile(
+    rb"POST /v1/models/([a-z0-9-]{1,63}+)(?:/versions/([A-Za-z0-9._-]{1,32}+))?/predict"
+    rb"(\?[!-~]*+)? HTTP/1\.1\r\n" + _FIELDS + rb"\r\n"
+)
+_ANSWER = re.compile(
+    rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n" + _FIELDS + rb"\r\n"
+)
+
+# Headers that end here, or that the router writes anew. Splitting a head by these yields the rest
+# of it in one piece, which travels on unchanged.
+_REQUEST_OWN = re.compile(
+    rb"^(host|content-length|connection|x-request-id|x-forwarded-for|x-forwarded-host"
+    rb"|x-forwarded-proto|transfer-encoding|expect|upgrade|te|trailer|keep-alive|http2-settings"
+    rb"|proxy-[a-z-]+):([^\r]*+)\r\n",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ANSWER_OWN = re.compile(
+    rb"^(content-length|transfer-encoding|connection|keep-alive|date|x-request-id"
+    rb"|x-longshore-version|upgrade|te|trailer|proxy-[a-z-]+):([^\r]*+)\r\n",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+class RequestHead(NamedTuple):
+    """The head of a request that the fast lane takes."""
+
+    model: str
+    version: str | None
+    query: bytes
+    """With its question mark; empty for none."""
+    host: bytes
+    length: int
+    request_id: bytes
+    """As the client sent it; empty for none."""
+    forwarded_for: bytes
+    forwarded_host: bytes
+    forwarded_proto: bytes
+    rest: bytes
+    """All other header lines, as they came."""
+    end: int
+    """Where the body begins."""
+
+
+class AnswerHead(NamedTuple):
+    """The head of a replica's answer."""
+
+    status: int
+    length: int | None
+    """Bytes of the body; None where chunks or the connection's end tell it."""
+    chunked: bool
+    keeps: bool
+    """Whether the connection can carry another exchange."""
+    rest: bytes
+    """The header lines that travel on, as they came."""
+    end: int
+    """Where the body begins."""
+
+
+class Malformed(Exception):
+    """A replica sent something that is not HTTP/1.1."""
+
+
+def parse_request(data: bytes) -> RequestHead | None:  # noqa: C901 - one ladder over the names
+    """Return the head of a common prediction request, or None for anything else."""
+    match = _REQUEST.match(data)
+    if match is None or match.end() > MOST_HEAD:
+        return None
+    model, version, query, fields = match.groups()
+    parts = _REQUEST_OWN.split(fields)
+    host = length = None
+    given = forwarded_for = forwarded_host = forwarded_proto = b""
+    for index in range(1, len(parts), 3):
+        name, value = parts[index].lower(), parts[index + 1].strip(b" \t")
+        if name == b"host" and host is None:
+            host = value
+        elif name == b"content-length" and length is None and _is_number(value):
+            length = int(value)
+        elif name == b"connection" and value.lower() == b"keep-alive":
+            pass
+        elif name == b"x-request-id" and not given:
+            given = value
+        elif name == b"x-forwarded-for":
+            forwarded_for = forwarded_for + b", " + value if forwarded_for else value
+        elif name == b"x-forwarded-host" and not forwarded_host:
+            forwarded_host = value
+        elif name == b"x-forwarded-proto" and not forwarded_proto:
+            forwarded_proto = value
+        else:
+            # Transfer codings, expectations, upgrades, and whatever is there twice.
+            return None
+    if not host or length is None:
+        return None
+    return RequestHead(
+        model.decode(),
+        version.decode() if version else None,
+        query or b"",
+        host,
+        length,
+        given,
+        forwarded_for,
+        forwarded_host,
+        forwarded_proto,
+        b"".join(parts[::3]),
+        match.end(),
+    )
+
+
+def parse_answer(data: bytes) -> AnswerHead | None:  # noqa: C901 - one ladder over the names
+    """Return the head of an answer, or None if it is not complete yet.
+
+    Raises:
+        Malformed: it is none, or is framed in a way that cannot be relied on.
+    """
+    match = _ANSWER.match(data)
+    if match is None:
+        if b"\r\n\r\n" in data or len(data) > MOST_HEAD:
+            raise Malformed("its head is not HTTP/1.1")
+        return None
+    minor, code, fields = match.groups()
+    status, length, chunked, keeps = int(code), None, False, minor == b"1"
+    parts = _ANSWER_OWN.split(fields)
+    for index in range(1, len(parts), 3):
+        name, value = parts[index].lower(), parts[index + 1].strip(b" \t")
+        if name == b"content-length":
+            if not _is_number(value) or length not in {None, int(value)}:
+                raise Malformed("its content-length is no number, or several")
+            length = int(value)
+        elif name == b"transfer-encoding":
+            if chunked or value.lower() != b"chunked":
+                raise Malformed(f"its transfer-encoding is {value!r}")
+            chunked = True
+        elif name == b"connection":
+            keeps = keeps and value.lower() == b"keep-alive"
+    if status < 200 or status in {204, 304}:  # noqa: PLR2004 - as RFC 9112 section 6.3 names them
+        length, chunked = 0, False
+    elif chunked:
+        # The coding overrules a length, which must then not travel on (RFC 9112 section 6.3).
+        length = None
+    keeps = keeps and (chunked or length is not None)
+    return AnswerHead(status, length, chunked, keeps, b"".join(parts[::3]), match.end())
+
+
+def _is_number(value: bytes) -> bool:
+    return value.isdigit() and len(value) <= _LONGEST_NUMBER
+
+
+class Chunks:
+    """Finds where a chunked body ends, without changing a byte of it."""
+
+    __slots__ = ("_left", "_line", "_within")
+
+    def __init__(self) -> None:
+        self._within = self._size
+        self._line = b""
+        self._left = 0
+
+    def feed(self, data: bytes) -> int:
+        """Read the next piece of the body.
+
+        Returns:
+            Where in this piece the body ends; -1 if it goes on.
+
+        Raises:
+            Malformed: it is no chunked body.
+        """
+        at = 0
+        while at < len(data):
+            if self._left:
+                taken = min(self._left, len(data) - at)
+                self._left -= taken
+                at += taken
+                continue
+            newline = data.find(b"\n", at)
+            line = self._line + (data[at:] if newline < 0 else data[at : newline + 1])
+            if len(line) > _LONGEST_CHUNK_LINE:
+                raise Malformed("a line between its chunks is too long")
+            if newline < 0:
+                self._line = line
+                return -1
+            self._line = b""
+            at = newline + 1
+            if not line.endswith(b"\r\n"):
+                raise Malformed("a line between its chunks does not end in CRLF")
+            if self._within(line[:-2]):
+                return at
+        return -1
+
+    def _size(self, line: bytes) -> bool:
+        digits = line.partition(b";")[0].strip(b" \t")
+        if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", digits):
+            raise Malformed("the size of a chunk is no number")
+        self._left = int(digits, 16)
+        self._within = self._after if self._left else self._trailer
+        return False
+
+    def _after(self, line: bytes) -> bool:
+        if line:
+            raise Malformed("a chunk is longer than it says")
+        self._within = self._size
+        return False
+
+    def _trailer(self, line: bytes) -> bool:
+        return not line
