@@ -4,6 +4,7 @@ On Debian 12 a handful of packages is fetched, unpacked and imported, which take
 Elsewhere, or where ``LONGSHORE_BASE_IMAGE`` names another one, that image is used.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,9 @@ from engine_cli import EngineCli
 
 ELSEWHERE = "docker.io/library/python:3.11-slim"
 REFERENCE = "localhost/longshore-python:3.11"
+
+RECIPE = "io.longshore.recipe"
+"""Label of the image: which state of this file made it."""
 
 PACKAGES = (
     "base-files",
@@ -55,9 +59,10 @@ def base_image(engine: EngineCli) -> str:
         return named
     if not _on_debian_12():
         return ELSEWHERE
-    if not engine.has_image(REFERENCE):
+    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    if engine.label(REFERENCE, RECIPE) != recipe:
         print("Making a base image out of Debian packages", flush=True)
-        _assemble(engine)
+        _assemble(engine, recipe)
     return REFERENCE
 
 
@@ -67,7 +72,7 @@ def _on_debian_12() -> bool:
     return bool(tools) and release.exists() and 'VERSION_ID="12"' in release.read_text()
 
 
-def _assemble(engine: EngineCli) -> None:
+def _assemble(engine: EngineCli, recipe: str) -> None:
     with tempfile.TemporaryDirectory(prefix="longshore-base-") as scratch:
         packages, root = Path(scratch, "packages"), Path(scratch, "root")
         packages.mkdir()
@@ -90,6 +95,7 @@ def _assemble(engine: EngineCli) -> None:
                 "ENV PATH=/usr/local/bin:/usr/bin:/bin",
                 "ENV PYTHONUNBUFFERED=1",
                 'CMD ["/usr/bin/python3"]',
+                f"LABEL {RECIPE}={recipe}",
             ],
         )
 

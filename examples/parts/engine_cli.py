@@ -4,9 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from interrupts import held
 
 CAP_SYS_RESOURCE = 24
 """Number of the capability (linux/capability.h) without which limits cannot be raised."""
@@ -41,6 +44,9 @@ class EngineCli:
     def run(self, *arguments: str, quiet: bool = True) -> str:
         """Run a command and return what it printed.
 
+        Ctrl-C has to wait for its end: cut short, a build leaves its working container behind,
+        and a push its temporary files.
+
         Args:
             arguments: what comes after the program's name.
             quiet: keep its messages to ourselves unless it fails.
@@ -48,14 +54,17 @@ class EngineCli:
         Raises:
             subprocess.CalledProcessError: it failed; its messages went to standard error.
         """
-        done = subprocess.run(
-            [self.program, *arguments],
-            env={**os.environ, **self.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if quiet else None,
-            text=True,
-            check=False,
-        )
+        with held():
+            done = subprocess.run(
+                [self.program, *arguments],
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE if quiet else None,
+                start_new_session=True,
+                text=True,
+                check=False,
+            )
         if done.returncode:
             sys.stderr.write(done.stderr or "")
             done.check_returncode()
@@ -64,6 +73,13 @@ class EngineCli:
     def has_image(self, reference: str) -> bool:
         """Return whether the engine has the image."""
         return bool(self.run("images", "--quiet", reference).strip())
+
+    def label(self, reference: str, name: str) -> str:
+        """Return what an image's label says; empty if there is no such label, or no such image."""
+        if not self.has_image(reference):
+            return ""
+        template = f'{{{{with .Config.Labels}}}}{{{{index . "{name}"}}}}{{{{end}}}}'
+        return self.run("image", "inspect", "--format", template, reference).strip()
 
     def import_root(self, archive: Path, reference: str, changes: Sequence[str] = ()) -> None:
         """Make an image out of a tar archive of a root file system."""
@@ -79,6 +95,14 @@ class EngineCli:
         ]
         options += ["--quiet", "--file", str(context / "Containerfile"), "--tag", reference]
         self.run("build", *options, str(context))
+
+    def push_as(self, image: str, reference: str) -> None:
+        """Push an image under another name, of which nothing stays here."""
+        self.run("tag", image, reference)
+        try:
+            self.push(reference)
+        finally:
+            self.run("rmi", reference)
 
     def push(self, reference: str) -> None:
         """Push an image; registries on loopback may speak plain HTTP."""
@@ -104,7 +128,10 @@ def find_engine_cli(cache: Path) -> EngineCli:
 
 
 def _answers(program: str) -> bool:
-    done = subprocess.run([program, "info"], capture_output=True, timeout=30, check=False)
+    try:
+        done = subprocess.run([program, "info"], capture_output=True, timeout=30, check=False)
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0
 
 
@@ -126,5 +153,8 @@ def _podman_environment(cache: Path) -> dict[str, str]:
         return {}
     path = cache / "containers.conf"
     cache.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    # In one step: another run may be reading it.
+    with tempfile.NamedTemporaryFile("w", dir=cache, delete=False) as fresh:
+        fresh.write("\n".join(lines) + "\n")
+    Path(fresh.name).replace(path)
     return {"CONTAINERS_CONF": str(path)}

@@ -15,13 +15,14 @@ import sys
 import tempfile
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+from urllib.request import ProxyHandler, build_opener
 
 from base_image import cache_directory
 from engine_cli import PartMissing, find_engine_cli
+from interrupts import end_on_signals, running
 
 CONFIGURATION = """\
 version: 0.1
@@ -74,10 +75,9 @@ def oci_registry(root: Path, port: int = 0, login: tuple[str, str] | None = None
             yield f"127.0.0.1:{port}"
 
 
-@contextlib.contextmanager
 def _process(
     configuration: Path, root: Path, port: int, messages: IO[str]
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     program = shutil.which("docker-registry") or shutil.which("registry")
     if program:
         command = [program, "serve", str(configuration)]
@@ -92,29 +92,25 @@ def _process(
         inside = configuration.read_text().replace("127.0.0.1:", "0.0.0.0:")
         configuration.write_text(inside)
         command += ["docker.io/library/registry:2", "serve", str(configuration)]
-    # In a session of its own, so that Ctrl-C reaches us alone and we stop it in order.
-    process = subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=messages
+    return running(
+        command,
+        stop_with=signal.SIGTERM,
+        within=10,
+        stdout=subprocess.DEVNULL,
+        stderr=messages,
     )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    # Loopback is never reached through a proxy, whatever http_proxy says.
+    direct = build_opener(ProxyHandler({}))
     deadline = time.monotonic() + READY_WITHIN
     while time.monotonic() < deadline:
         if process.poll() is not None:
             last_words = log.read_text()[-2000:]
             raise RuntimeError(f"the registry ended with status {process.returncode}: {last_words}")
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=1).close()
+            direct.open(f"http://127.0.0.1:{port}/v2/", timeout=1).close()
         except urllib.error.HTTPError as error:
             if error.code == 401:  # noqa: PLR2004 - it answers, and asks for the login
                 return
@@ -161,7 +157,7 @@ def main() -> None:
         help="directory for the images (default %(default)s)",
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_on_signals()
     try:
         with oci_registry(options.root, options.port):
             where = f"localhost:{options.port}"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from base_image import base_image, cache_directory
 from engine_cli import PartMissing, find_engine_cli
+from interrupts import end_on_signals
 
 PYTHON = "3.11"
 """The Python of the base image, for which wheels are fetched."""
@@ -46,9 +47,11 @@ def pack(example: Path, reference: str) -> None:
             shutil.copy2(example / name, context / name)
         shutil.copytree(model, context / "model")
         shutil.copytree(packages, context / "packages", copy_function=_link)
-        engine.build(context, reference, BASE=base)
+        # Kept under a name of its own, whichever registry it goes to, for a quick next build.
+        image = f"localhost/longshore-example-{example.resolve().name}"
+        engine.build(context, image, BASE=base)
     _say(f"Pushing {reference}")
-    engine.push(reference)
+    engine.push_as(image, reference)
 
 
 def fetch_packages(requirements: Path) -> Path:
@@ -68,7 +71,9 @@ def fetch_packages(requirements: Path) -> Path:
         command += [f"--platform={each}_{platform.machine()}" for each in PLATFORMS]
         command += [f"--target={packages}", f"--requirement={requirements}"]
         subprocess.run(command, check=True)
-        packages.rename(target)
+        # Scripts that name this machine's interpreter; the image has another.
+        shutil.rmtree(packages / "bin", ignore_errors=True)
+        _put(packages, target)
     return target
 
 
@@ -88,7 +93,7 @@ def train(example: Path, packages: Path) -> Path:
             env={**os.environ, "PYTHONPATH": str(packages)},
             check=True,
         )
-        model.rename(target)
+        _put(model, target)
     return target
 
 
@@ -100,6 +105,15 @@ def _python() -> str:
     if not found:
         raise PartMissing(f"Python {PYTHON}", f"install python{PYTHON}, which trains the model")
     return found
+
+
+def _put(made: Path, target: Path) -> None:
+    """Move what was made to its place; another run may have been quicker, with the same."""
+    try:
+        made.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
 
 
 def _link(source: str, target: str) -> None:
@@ -119,7 +133,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Pack an example into an image and push it.")
     parser.add_argument("example", type=Path, help="its directory, for instance examples/iris")
     parser.add_argument("reference", help="where to push, for instance localhost:5001/iris:1")
+    parser.add_argument("--base", help="base image (default: LONGSHORE_BASE_IMAGE, or our own)")
     options = parser.parse_args()
+    end_on_signals()
+    if options.base:
+        os.environ["LONGSHORE_BASE_IMAGE"] = options.base
     if not (options.example / "Containerfile").exists():
         sys.exit(f"Error: {options.example} holds no Containerfile.")
     try:

@@ -80,13 +80,17 @@ async def connect(named: str | None, state: Path, environment: Mapping[str, str]
         found = "; ".join(refusals) or "no socket of Docker or Podman, and no program podman"
         raise StartRefused(f"no container engine was found: {found}", hint=_GET_ONE)
     service = PodmanService(program, state, environment)
-    await service.start()
     client = Client(service.socket)
     try:
+        await service.start()
         await client.open()
-    except Unavailable as error:
+    except BaseException as error:
+        # Ctrl-C included: nobody else knows of the service yet.
         await client.close()
-        raise StartRefused(error.message, hint=_GET_ONE) from error
+        await service.stop()
+        if isinstance(error, Unavailable):
+            raise StartRefused(error.message, hint=_GET_ONE) from error
+        raise
     return Connection(client, service)
 
 

@@ -92,6 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, json.dumps(self.headers.items()).encode(), "application/json")
 
     def on_environment(self, _: str) -> None:
+        list(self.body())
         self.answer(200, json.dumps(dict(os.environ)).encode(), "application/json")
 
     def on_sink(self, _: str) -> None:
@@ -104,6 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, content, "application/json")
 
     def on_big(self, _: str) -> None:
+        list(self.body())
         left = int(self.options["bytes"])
         self.send_response(200)
         self.send_header("content-length", str(left))
@@ -117,6 +119,15 @@ class Handler(BaseHTTPRequestHandler):
         self.start_chunked("text/event-stream")
         for number in range(int(self.options.get("count", "3"))):
             self.chunk(f"data: {number} {time.time()}\n\n".encode())
+            time.sleep(float(self.options.get("every", "0.1")))
+        self.chunk(b"")
+
+    def on_drip(self, _: str) -> None:
+        """Send ``count`` chunks of one byte, ``every`` seconds apart."""
+        list(self.body())
+        self.start_chunked("application/octet-stream")
+        for _number in range(int(self.options.get("count", "10"))):
+            self.chunk(b".")
             time.sleep(float(self.options.get("every", "0.1")))
         self.chunk(b"")
 
