@@ -18,7 +18,7 @@ from longshore.core.types import Value
 ENV_PREFIX = "LONGSHORE_"
 
 # Not settings of the platform, though they start with the prefix: the client's own variables.
-CLIENT_VARIABLES = frozenset({"LONGSHORE_URL", "LONGSHORE_DEBUG"})
+CLIENT_VARIABLES = frozenset({"LONGSHORE_URL", "LONGSHORE_DEBUG", "LONGSHORE_BASE_IMAGE"})
 
 
 class RegistryLogin(Value):
