@@ -60,6 +60,8 @@ MOST_AT_WORK = 16
 class _Work:
     """What the controller holds in memory about one version; all of it can be lost."""
 
+    registered: datetime | None = None
+    """When; a number that was deleted and registered anew is another version."""
     base: Workload | None = None
     """The workload after customization, without replicas; a version never changes, so neither
     does this."""
@@ -82,6 +84,8 @@ class _World:
     have: dict[VersionKey, WorkloadStatus]
     away: dict[str, Unavailable]
     """Backends that did not answer."""
+    going: set[VersionKey]
+    """Those of which replicas run, or did when it looked, that belong to no version any more."""
     steps: dict[VersionKey, tuple[VersionRecord, Step]] = field(default_factory=dict)
     wanted: dict[VersionKey, int] = field(default_factory=dict)
 
@@ -161,13 +165,19 @@ class Controller:
                 # Whatever a pass trips over, the next one must come.
                 log.exception("controller pass failed")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(WORKING_INTERVAL if self._at_work else self._interval):
+                async with asyncio.timeout(self._pause):
                     await self._kicked.wait()
                     await asyncio.sleep(SETTLE)
 
     @property
-    def _at_work(self) -> bool:
-        return bool(self._removals) or any(work.busy for work in self._work.values())
+    def _pause(self) -> float:
+        """Seconds until the next pass, if nobody asks for one."""
+        at_work = bool(self._removals) or any(work.busy for work in self._work.values())
+        longest = WORKING_INTERVAL if at_work else self._interval
+        tries = [status.retry_at for status in self._found.values() if status.retry_at]
+        if not tries:
+            return longest
+        return min(longest, max((min(tries) - self._now()).total_seconds(), SETTLE))
 
     async def _watch(self, backend: Backend) -> None:
         while True:
@@ -182,6 +192,7 @@ class Controller:
     async def converge_once(self) -> None:
         """Make one pass: look at everything, and start what is to be done."""
         world = await self._look()
+        self._forget_the_deleted(world)
         for model in world.models:
             for record in model.versions:
                 await self._decide(world, record)
@@ -204,6 +215,7 @@ class Controller:
             log.warning("the registry does not answer: %s", error.message)
             self._models = [self._remembered(model) for model in self._models]
         away: dict[str, Unavailable] = {}
+        self._removals = {key: task for key, task in self._removals.items() if not task.done()}
         for name, backend in self._backends.items():
             try:
                 self._have[name] = await backend.list()
@@ -211,7 +223,25 @@ class Controller:
                 away[name] = error
                 log.warning("backend %s does not answer: %s", name, error.message)
         have = {status.key: status for statuses in self._have.values() for status in statuses}
-        return _World(self._models or (), have, away)
+        return _World(self._models or (), have, away, set(self._removals))
+
+    def _forget_the_deleted(self, world: _World) -> None:
+        """Let go of versions that are registered no more, or anew; what runs of them has to go."""
+        known = {
+            record.version.key: record.version.created_at
+            for model in world.models
+            for record in model.versions
+        }
+        for key, work in list(self._work.items()):
+            if key not in known or work.registered not in (None, known[key]):
+                del self._work[key]
+                if work.task:
+                    work.task.cancel()
+                if key in world.have:
+                    world.going.add(key)
+        world.going |= world.have.keys() - known.keys()
+        for key in world.going:
+            world.have.pop(key, None)
 
     def _remembered(self, model: Model) -> Model:
         """Return a model that SQL told earlier, with the status that was found since."""
@@ -226,6 +256,7 @@ class Controller:
     async def _decide(self, world: _World, record: VersionRecord) -> None:
         key, name = record.version.key, record.version.placement.backend
         work = self._work.setdefault(key, _Work())
+        work.registered = record.version.created_at
         if name in world.away:
             reason = f"backend {name} does not answer: {world.away[name].message}"
             status = record.status.model_copy(update={"reason": reason})
@@ -257,7 +288,7 @@ class Controller:
             have,
             fingerprint=work.fingerprint,
             wanted=wanted,
-            busy=work.busy,
+            busy=work.busy or key in world.going,
             error=work.error,
             now=self._now(),
             retry_now=work.retry_now,
@@ -361,20 +392,14 @@ class Controller:
 
     def _remove_strangers(self, world: _World) -> None:
         """Remove what runs for versions that are registered no more."""
-        self._removals = {key: task for key, task in self._removals.items() if not task.done()}
-        known = {record.version.key for model in world.models for record in model.versions}
         for name, statuses in self._have.items():
             if name in world.away:
                 continue
             for status in statuses:
-                if status.key in known or status.key in self._removals:
+                if status.key not in world.going or status.key in self._removals:
                     continue
                 going = self._stop(self._backends[name], status.key, status)
                 self._removals[status.key] = self._start(going, f"remove {status.key}")
-        for key in self._work.keys() - known:
-            work = self._work.pop(key)
-            if work.task:
-                work.task.cancel()
 
     def _start(self, going: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(going, name), name=name)
@@ -453,7 +478,8 @@ def _events(
     elif after.state is State.ASLEEP:
         yield Event(kind="stopped", key=key, message="asleep, as wished", at=now)
     elif before.state is State.READY:
-        yield Event(kind="unready", key=key, message=after.reason or "no replica is left", at=now)
+        left = "no replica is ready" if after.replicas else "no replica is left"
+        yield Event(kind="unready", key=key, message=after.reason or left, at=now)
     elif after.state in {State.PULLING, State.STARTING} and before.state is not State.PULLING:
         yield Event(kind="started", key=key, message=after.reason or "starting", at=now)
 

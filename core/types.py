@@ -62,7 +62,10 @@ class Scaling(Value):
     target: int = Field(default=8, ge=1)
     """Requests in flight per replica that scaling aims at."""
     idle: float = Field(default=600, ge=0)
-    """Seconds without a request after which a version with ``min`` 0 goes to sleep; 0: never."""
+    """Seconds without a request after which a version with ``min`` 0 is to sleep; 0: never.
+
+    Kept for a later release: nothing sleeps by itself yet, and ``min`` 0 runs one replica.
+    """
 
     @model_validator(mode="after")
     def _min_below_max(self) -> Self:

@@ -23,7 +23,7 @@ class Problem(LongshoreError):
         hint = str(document.get("hint") or "")
         nearest = [str(each) for each in _listed(document, "nearest")]
         if nearest and not any(each in hint for each in nearest):
-            hint = f"{hint} Did you mean {' or '.join(nearest)}?".strip()
+            hint = f"Did you mean {' or '.join(nearest)}? {hint}".strip()
         super().__init__(str(detail), hint=hint)
         self.status = status
         self.log_tail = tuple(str(each) for each in _listed(document, "log_tail"))

@@ -27,7 +27,7 @@ from longshore.core.types import State, Version, VersionRecord, VersionSpec
 _TABLES = {
     "resources": ("cpu", "memory", "gpu"),
     "scaling": ("min", "max", "target", "idle"),
-    "limits": ("startup", "concurrency", "total"),
+    "limits": ("startup", "concurrency", "connect", "first_byte", "total"),
 }
 
 
@@ -98,7 +98,8 @@ def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
     "--idle",
     metavar="SECONDS",
     type=click.FloatRange(0),
-    help="Without a request for so long, a version with --min 0 sleeps; 0: never.  [default: 600]",
+    help="Without a request for so long, a version with --min 0 is to sleep; 0: never. "
+    "Kept for a later release: nothing sleeps by itself yet.  [default: 600]",
 )
 @click.option(
     "--cpu",
@@ -121,6 +122,18 @@ def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
     "--concurrency",
     type=click.IntRange(1),
     help="Most requests in flight on one replica; beyond it callers get 503.  [default: 128]",
+)
+@click.option(
+    "--connect",
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    help="How long a replica may take to accept a connection.  [default: 2]",
+)
+@click.option(
+    "--first-byte",
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    help="How long an answer may take to begin, once the request is sent.  [default: 60]",
 )
 @click.option(
     "--timeout",
@@ -169,6 +182,8 @@ def register(
         return
     record, created = client.register(key, spec)
     tell(f"{key} is {'registered' if created else 'registered already, nothing changed'}")
+    if spec.scaling.min == 0:
+        tell(f"Note: versions do not sleep by themselves yet; until then: longshore sleep {key}")
     if wait:
         record = wait_until_ready(client, key)
     if as_json:

@@ -15,11 +15,12 @@ from longshore.core.cli.client import Client
 from longshore.core.cli.options import (
     Checked,
     Target,
+    json_option,
     pass_client,
     platform_option,
     target_argument,
 )
-from longshore.core.cli.output import is_terminal, tell
+from longshore.core.cli.output import is_terminal, print_json, tell
 from longshore.core.cli.problems import problem_in
 from longshore.core.cli.text import harmless, size
 from longshore.core.errors import LongshoreError
@@ -165,9 +166,10 @@ def _print_text(pieces: Iterator[bytes]) -> None:
     help="How many lines of the past, per replica.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@json_option
 @platform_option
 @pass_client
-def logs(client: Client, /, *, target: Target, tail: int, follow: bool) -> None:
+def logs(client: Client, /, *, target: Target, tail: int, follow: bool, as_json: bool) -> None:
     """Print what a version's containers wrote.
 
     Where a model has several versions and none is named, it is the newest.
@@ -176,8 +178,12 @@ def logs(client: Client, /, *, target: Target, tail: int, follow: bool) -> None:
     Example:
       longshore logs iris --tail 20 --follow
     """
+    if as_json and follow:
+        raise click.UsageError("--json prints one document, and --follow would never end it")
     with client.logs(target.key(client, newest=True), tail, follow) as answer:
-        if is_terminal():
+        if as_json:
+            print_json({"lines": list(answer.iter_lines())})
+        elif is_terminal():
             for line in answer.iter_lines():
                 click.echo(harmless(line))
         else:

@@ -13,6 +13,7 @@ from parts.memory_backend import MemoryBackend
 from longshore import Event, Load, ScaleWish, Version, VersionKey, Workload, hookimpl
 from longshore.core import hookspecs
 from longshore.core.controller import Controller
+from longshore.core.convergence import workload_of
 from longshore.core.errors import Unavailable, WorkloadFailed
 from longshore.core.hooks import Hooks
 from longshore.core.types import ReplicaState, State, VersionStatus, Wish
@@ -128,6 +129,76 @@ async def test_a_version_registered_again_while_its_old_replicas_go_waits_for_th
     await world.passes(3)
     assert world.backend.calls == ["apply iris:1 1", "delete iris:1", "apply iris:1 1"]
     assert (await world.status()).state is State.READY
+
+
+def anew(env: dict[str, str] | None = None) -> Version:
+    """The number of ``version()``, deleted and registered again a moment later."""
+    moment_later = NOON + timedelta(seconds=1)
+    return version(env=env or {}).model_copy(update={"created_at": moment_later})
+
+
+async def test_a_version_registered_anew_between_two_passes_is_another_version(
+    world: World,
+) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    await world.registry.delete_version(IRIS)
+    await world.registry.add_version(anew(env={"NEW": "1"}), [])
+    await world.controller.converge_once()
+    assert world.endpoints() == [], "what still runs is not what was registered"
+    await world.passes(3)
+    assert world.backend.calls == ["apply iris:1 1", "delete iris:1", "apply iris:1 1"]
+    assert (
+        world.backend.running[IRIS].fingerprint == workload_of(anew(env={"NEW": "1"})).fingerprint
+    )
+    assert world.endpoints() == ["replica-2"]
+
+
+async def test_replicas_that_go_are_no_failure_of_a_version_registered_anew(world: World) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    held = asyncio.Event()
+    world.backend.held = held
+    await world.registry.delete_version(IRIS)
+    await world.passes()
+    world.backend.kill(IRIS, "exited with code 0")
+    await world.registry.add_version(anew(), [])
+    await world.passes()
+    assert (await world.status()).state is State.STARTING
+    assert not (await world.status()).reason
+    assert world.backend.calls == ["apply iris:1 1", "delete iris:1"], "the old ones go first"
+    held.set()
+    await world.passes(3)
+    assert (await world.status()).state is State.READY
+    assert (await world.status()).failures == 0
+
+
+async def test_a_version_that_failed_is_tried_again_when_its_wait_is_over(world: World) -> None:
+    world.backend.failing = WorkloadFailed("it ended at once")
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    assert world.backend.calls == ["apply iris:1 1"]
+    assert (await world.status()).retry_at == NOON + timedelta(seconds=1)
+    world.backend.failing = None
+    world.clock.forward(0.9)
+    async with world.controller.running(), asyncio.timeout(10):
+        await asyncio.sleep(0.2)
+        world.clock.forward(1)
+        # The interval is an hour: what wakes the loop is the wait that is over.
+        while len(world.backend.calls) < 2:  # noqa: ASYNC110 - the stand-in sets no event
+            await asyncio.sleep(0.01)
+
+
+async def test_replicas_that_were_adopted_and_not_probed_yet_are_not_told_as_gone(
+    world: World,
+) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    running = world.backend.running[IRIS]
+    unknown = running.replicas[0].model_copy(update={"state": ReplicaState.STARTING})
+    world.backend.running[IRIS] = running.model_copy(update={"replicas": (unknown,)})
+    await world.passes()
+    assert (await world.registry.events(IRIS))[-1].message == "no replica is ready"
 
 
 async def test_requests_in_flight_finish_before_their_replica_goes(world: World) -> None:

@@ -32,6 +32,8 @@ class MemoryBackend:
     away: bool = False
     slow: float = 0.0
     """Seconds that apply takes."""
+    held: asyncio.Event | None = None
+    """What delete waits for."""
     running: dict[VersionKey, WorkloadStatus] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -66,6 +68,8 @@ class MemoryBackend:
     async def delete(self, key: VersionKey) -> None:
         self._answer()
         self.calls.append(f"delete {key}")
+        if self.held:
+            await self.held.wait()
         self.running.pop(key, None)
 
     async def list(self) -> Sequence[WorkloadStatus]:

@@ -18,7 +18,8 @@ READY = VersionStatus(state=State.READY, replicas=1, ready=1)
 EVERY_OPTION = """
     --port 9000 --health-path /up --predict-path /go --contract generic --env A=1 --env B==2
     --min 2 --max 4 --target 3 --idle 30 --cpu 0.5 --memory 1G --gpu 1 --backend engine
-    --startup 20 --concurrency 5 --timeout 9.5 --writable-root --no-wait
+    --startup 20 --concurrency 5 --connect 1.5 --first-byte 8
+    --timeout 9.5 --writable-root --no-wait
 """
 
 
@@ -48,7 +49,13 @@ def test_every_option_reaches_its_place(call: Call, api: StandIn) -> None:
         "writable_root": True,
         "resources": {"cpu": "500m", "memory": "954Mi", "gpu": 1},
         "scaling": {"min": 2, "max": 4, "target": 3, "idle": 30},
-        "limits": {"startup": 20, "concurrency": 5, "total": 9.5},
+        "limits": {
+            "startup": 20,
+            "concurrency": 5,
+            "connect": 1.5,
+            "first_byte": 8,
+            "total": 9.5,
+        },
     }
     assert len(api.requests) == 1, "--no-wait looks at nothing"
 

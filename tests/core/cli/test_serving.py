@@ -84,6 +84,17 @@ def test_logs_are_printed_as_they_were_written(call: Call, api: StandIn) -> None
     assert api.requests[0].path == "/api/models/iris/versions/1/logs?tail=7&follow=false"
 
 
+def test_logs_are_one_document_for_programs(call: Call, api: StandIn) -> None:
+    api.add("iris", "1")
+    api.logs = lambda: b'one\n\x1b[31m"two"\n'
+    assert json.loads(call("logs", "iris:1", "--json").stdout) == {
+        "lines": ["one", '\x1b[31m"two"']
+    }
+    refused = call("logs", "iris:1", "--json", "--follow")
+    assert refused.exit_code == 2
+    assert "would never end" in refused.stderr
+
+
 def test_logs_of_several_versions_are_the_newest_ones(call: Call, api: StandIn) -> None:
     api.add("iris", "9")
     api.add("iris", "10")
