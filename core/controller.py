@@ -25,7 +25,8 @@ from longshore.core.errors import LongshoreError, Unavailable, WorkloadFailed
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Backend, Registry
-from longshore.core.routes import ModelRoute, RouteTable, VersionRoute
+from longshore.core.publishing import Publisher, route_of
+from longshore.core.routes import RouteTable
 from longshore.core.types import (
     Decision,
     Event,
@@ -116,6 +117,7 @@ class Controller:
         self._backends = backends
         self._hooks = hooks
         self._table = table
+        self._publisher = Publisher(table)
         self._interval = interval
         self._now = now
         self._kicked = asyncio.Event()
@@ -125,7 +127,6 @@ class Controller:
         self._models: Sequence[Model] | None = None
         self._have: dict[str, Sequence[WorkloadStatus]] = {}
         self._found: dict[VersionKey, VersionStatus] = {}
-        self._published: dict[str, object] = {}
         self._loads_saved = now()
         self.passes = 0
         """How many passes were completed."""
@@ -196,7 +197,10 @@ class Controller:
         for model in world.models:
             for record in model.versions:
                 await self._decide(world, record)
-        await self._publish(world)
+        statuses = {key: step.status for key, (_, step) in world.steps.items()}
+        await self._publisher.publish(
+            route_of(model, statuses, world.have, world.wanted) for model in world.models
+        )
         self._remove_strangers(world)
         for record, step in world.steps.values():
             self._act(world, record, step)
@@ -323,52 +327,6 @@ class Controller:
                 await self._registry.add_decisions(key, [decision])
         work.scaled_to = wanted
         return wanted
-
-    # --- telling routers ----------------------------------------------------------------------
-
-    async def _publish(self, world: _World) -> None:
-        """Update the route table, and only what changed of it."""
-        known = {model.name: model for model in world.models}
-        for name in self._published.keys() - known.keys():
-            await self._table.remove(name)
-            del self._published[name]
-        for name, model in known.items():
-            route = self._route(world, model)
-            # The versions themselves never change; comparing them again would cost the most.
-            essence = (
-                model.traffic,
-                [
-                    (each.version.created_at, each.state, each.reason, each.endpoints)
-                    for each in route.versions
-                ],
-            )
-            if self._published.get(name) != essence:
-                await self._table.update(route)
-                self._published[name] = essence
-
-    def _route(self, world: _World, model: Model) -> ModelRoute:
-        versions = []
-        for record in model.versions:
-            key = record.version.key
-            status = world.steps[key][1].status
-            have = world.have.get(key)
-            leaving: Sequence[str] = ()
-            if record.wish is Wish.SLEEP:
-                have = None
-            elif not self._work[key].busy and key in world.wanted:
-                leaving = surplus(have, world.wanted[key])
-            versions.append(
-                VersionRoute(
-                    version=record.version,
-                    endpoints=tuple(
-                        each for each in endpoints_of(have) if each.replica not in leaving
-                    ),
-                    state=status.state,
-                    reason=status.reason,
-                    hint=status.hint,
-                )
-            )
-        return ModelRoute(name=model.name, traffic=model.traffic, versions=tuple(versions))
 
     # --- acting -------------------------------------------------------------------------------
 

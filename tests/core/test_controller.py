@@ -55,8 +55,9 @@ class World:
                 await asyncio.sleep(0)
 
     def endpoints(self) -> list[str]:
-        route = self.controller._published.get("iris")  # noqa: SLF001 - what routers were told
-        return [] if route is None else [each.replica for each in route[1][0][3]]  # type: ignore[index]
+        """Return the replicas that routers send requests to."""
+        routed = (each for each in self.table.versions() if each.key == IRIS)
+        return [replica.endpoint.replica for each in routed for replica in each.replicas]
 
 
 @pytest.fixture
@@ -374,6 +375,20 @@ async def test_plugins_scale_customize_and_hear_of_it(world: World) -> None:
     await world.passes(1)
     assert world.backend.calls[-1] == "apply iris:1 1"
     assert [each.id for each in world.backend.running[IRIS].replicas] == ["replica-1"]
+
+
+async def test_a_replica_that_drains_gets_no_new_requests_however_long_it_takes(
+    world: World,
+) -> None:
+    plugin = Plugin()
+    world.hooks.manager.register(plugin, name="third-party")
+    await world.registry.add_version(version(scaling={"min": 1, "max": 3}), [])
+    await world.passes()
+    assert world.endpoints() == ["replica-1", "replica-2"]
+    plugin.wanted = 1
+    world.backend.slow = 3600
+    await world.passes(3)
+    assert world.endpoints() == ["replica-1"]
 
 
 async def test_a_plugin_that_raises_is_named_and_takes_nothing_down(

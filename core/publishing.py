@@ -1,0 +1,88 @@
+"""Telling routers where requests go: from what a pass found to the route table."""
+
+from collections.abc import Iterable, Mapping
+
+from longshore.core.convergence import endpoints_of, surplus
+from longshore.core.names import VersionKey
+from longshore.core.routes import ModelRoute, RouteTable, VersionRoute
+from longshore.core.types import Model, VersionRecord, VersionStatus, Wish, WorkloadStatus
+
+
+def route_of(
+    model: Model,
+    statuses: Mapping[VersionKey, VersionStatus],
+    have: Mapping[VersionKey, WorkloadStatus],
+    wanted: Mapping[VersionKey, int],
+) -> ModelRoute:
+    """Return the routes of a model.
+
+    Replicas that are to go are left out, so that they can drain.
+
+    Args:
+        model: with its versions.
+        statuses: what each version was found to be.
+        have: what runs of each.
+        wanted: how many replicas each should have, where that is known.
+    """
+    return ModelRoute(
+        name=model.name,
+        traffic=model.traffic,
+        versions=tuple(
+            _version_route(
+                record,
+                statuses[record.version.key],
+                have.get(record.version.key),
+                wanted.get(record.version.key),
+            )
+            for record in model.versions
+        ),
+    )
+
+
+def _version_route(
+    record: VersionRecord,
+    status: VersionStatus,
+    have: WorkloadStatus | None,
+    wanted: int | None,
+) -> VersionRoute:
+    if record.wish is Wish.SLEEP:
+        wanted = 0
+    leaving = () if wanted is None else surplus(have, wanted)
+    return VersionRoute(
+        version=record.version,
+        endpoints=tuple(each for each in endpoints_of(have) if each.replica not in leaving),
+        state=status.state,
+        reason=status.reason,
+        hint=status.hint,
+    )
+
+
+class Publisher:
+    """Keeps a route table as the last pass wants it, and touches only what changed.
+
+    Args:
+        table: the router's.
+    """
+
+    def __init__(self, table: RouteTable) -> None:
+        self._table = table
+        self._published: dict[str, object] = {}
+
+    async def publish(self, routes: Iterable[ModelRoute]) -> None:
+        """Update the table; models that are not among the routes leave it."""
+        known = {route.name: route for route in routes}
+        for name in self._published.keys() - known.keys():
+            await self._table.remove(name)
+            del self._published[name]
+        for name, route in known.items():
+            # The versions themselves never change; comparing them again would cost the most.
+            essence = (
+                route.traffic,
+                [
+                    (each.version.created_at, each.state, each.reason, each.hint, each.endpoints)
+                    for each in route.versions
+                ],
+            )
+            if self._published.get(name) != essence:
+                await self._table.update(route)
+                self._published[name] = essence
