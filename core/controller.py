@@ -128,6 +128,7 @@ class Controller:
         self._have: dict[str, Sequence[WorkloadStatus]] = {}
         self._found: dict[VersionKey, VersionStatus] = {}
         self._loads_saved = now()
+        self._next_try: datetime | None = None
         self.passes = 0
         """How many passes were completed."""
 
@@ -175,10 +176,10 @@ class Controller:
         """Seconds until the next pass, if nobody asks for one."""
         at_work = bool(self._removals) or any(work.busy for work in self._work.values())
         longest = WORKING_INTERVAL if at_work else self._interval
-        tries = [status.retry_at for status in self._found.values() if status.retry_at]
-        if not tries:
+        if not self._next_try:
             return longest
-        return min(longest, max((min(tries) - self._now()).total_seconds(), SETTLE))
+        # Many that fail are tried in few passes.
+        return min(longest, max((self._next_try - self._now()).total_seconds(), WORKING_INTERVAL))
 
     async def _watch(self, backend: Backend) -> None:
         while True:
@@ -192,6 +193,7 @@ class Controller:
 
     async def converge_once(self) -> None:
         """Make one pass: look at everything, and start what is to be done."""
+        began = self._now()
         world = await self._look()
         self._forget_the_deleted(world)
         for model in world.models:
@@ -204,6 +206,9 @@ class Controller:
         self._remove_strangers(world)
         for record, step in world.steps.values():
             self._act(world, record, step)
+        # Those that were due before stay so only while their backend is away.
+        waits = [step.status.retry_at for _, step in world.steps.values() if step.status.retry_at]
+        self._next_try = min((each for each in waits if each > began), default=None)
         await self._report(world)
         self.passes += 1
 

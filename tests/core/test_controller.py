@@ -437,6 +437,20 @@ async def test_the_loop_runs_by_itself_and_answers_a_kick(world: World) -> None:
     assert world.controller.passes >= 2
 
 
+async def test_a_try_that_is_overdue_while_its_backend_is_away_keeps_nobody_busy(
+    world: World,
+) -> None:
+    world.backend.failing = WorkloadFailed("no such image")
+    await world.registry.add_version(version(), [])
+    await world.passes(3)
+    world.backend.away = True
+    world.clock.forward(100)
+    async with world.controller.running():
+        before = world.controller.passes
+        await asyncio.sleep(1.2)
+        assert world.controller.passes - before <= 3
+
+
 async def test_an_unready_replica_gets_no_requests(world: World) -> None:
     world.backend.state = ReplicaState.STARTING
     await world.registry.add_version(version(), [])

@@ -40,7 +40,7 @@ class Shell:
     def serve(self, command: str) -> None:
         port = SERVERS[command]
         if answers(port):
-            pytest.skip(f"something else listens on port {port}, which the page names")
+            pytest.fail(f"port {port}, which the page names, is taken: stop what listens there")
         line = {
             "make registry": f"{sys.executable} examples/parts/oci_registry.py "
             f"--port 5001 --root {self.scratch / 'registry'}",
