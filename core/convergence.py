@@ -229,13 +229,18 @@ def _not_ready(seen: _Seen) -> VersionStatus:
                 reason=each.reason,
                 log_tail=each.log_tail,
                 failures=seen.before.failures,
-                hint=_look_at_log(seen),
+                hint=_other_port(seen) if each.hopeless else _look_at_log(seen),
             )
     fields = seen.earlier()
     for each in seen.live:
         if each.reason:
             fields["reason"] = each.reason
     return seen.status(State.STARTING, **fields)
+
+
+def _other_port(seen: _Seen) -> str:
+    name = seen.record.version.key.name
+    return f"Register a new version of {name} with --port. {_look_at_log(seen)}"
 
 
 def _look_at_log(seen: _Seen) -> str:

@@ -59,7 +59,9 @@ class NotReady(RequestError):
 
     def __init__(self, key: VersionKey, state: State, reason: str, hint: str) -> None:
         retry_after = None if state in {State.FAILED, State.ASLEEP} else 2
-        said = f"{key} is {state.value}" if state is not State.READY else f"{key} has no replica"
+        said = {State.READY: f"{key} has no replica", State.FAILED: f"{key} failed"}.get(
+            state, f"{key} is {state.value}"
+        )
         super().__init__(
             f"{said}: {reason}" if reason else f"{said} and cannot answer now",
             hint=hint or _advice(key, state),

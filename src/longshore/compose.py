@@ -99,7 +99,8 @@ async def running(
         if settings.backend not in backends:
             raise StartRefused(
                 f"no enabled plugin offers the backend {settings.backend!r}",
-                hint=f"Enabled backends: {', '.join(backends) or 'none'}.",
+                hint="Enable its plugin in plugins.toml, or set backend to one of these: "
+                f"{', '.join(backends) or 'none is enabled'}.",
             )
         for backend in backends.values():
             stack.push_async_callback(backend.close, stop_workloads=not keep_workloads)

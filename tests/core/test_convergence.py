@@ -162,6 +162,7 @@ def test_a_hopeless_replica_fails_the_version_but_is_left_alone() -> None:
     found = step(seen, workload_status(hopeless))
     assert (found.action, found.status.state) == (Action.NONE, State.FAILED)
     assert found.status.reason == "listens on 9999 only"
+    assert found.status.hint.startswith("Register a new version of iris with --port.")
     better = VersionRecord(version=version(), status=found.status)
     assert step(better, workload_status(replica())).status.state is State.READY
 
