@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts demo registry test check format clean
+.PHONY: help setup demo registry test check bench format clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -35,8 +35,11 @@ test: $(STAMP)  ## Run all tests, the real parts included
 check: $(STAMP)  ## Types, style, and who may import whom
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
-	@$(BIN)/mypy src tests examples
+	@$(BIN)/mypy src tests examples bench
 	@$(BIN)/lint-imports --no-cache
+
+bench: $(STAMP)  ## Measure the request path beside nginx and others; writes docs/performance.md
+	@$(BIN)/python -m bench
 
 format: $(STAMP)  ## Put the code into shape
 	@$(BIN)/ruff check --fix

@@ -3,7 +3,8 @@
 #
 #   setup.sh            a container engine, if none answers, and an image registry
 #   setup.sh --python   what a virtual environment needs
-#   setup.sh --tests    the first, and what the tests need besides (PostgreSQL, htpasswd, a browser)
+#   setup.sh --tests    the first, and what the tests need besides (PostgreSQL, htpasswd, a browser,
+#                       wrk, nginx and HAProxy)
 #
 # It says what it installs and why, and nothing when all is there. Only Debian and its relatives are
 # installed on; elsewhere it says what is missing.
@@ -44,6 +45,8 @@ else
       need "a PostgreSQL server" postgresql
     have chromium || have google-chrome || need "a browser" chromium
     have htpasswd || need "to test registries with passwords" apache2-utils
+    PATH="$PATH:/usr/sbin" # where proxies are kept, out of users' way
+    have wrk && have nginx && have haproxy || need "to measure beside others" wrk nginx haproxy
   fi
 fi
 

@@ -54,6 +54,9 @@ class LaneProtocol(HttpToolsProtocol):
         """Take the fast lane, or leave it to uvicorn."""
         if self._exchange or self._to_come:
             self._continue(data)
+        elif self._early or (self.flow.write_paused and self._is_idle):
+            # Its turn has not come, or the client does not read the answers that it has.
+            self._hold_early(data)
         elif not self._is_idle or not self._try_lane(data):
             super().data_received(data)
 
@@ -75,6 +78,8 @@ class LaneProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self._exchange:
             self._exchange.hold(client_is_full=False)
+        elif self._early and not self._to_come:
+            self._next()
 
     def shutdown(self) -> None:
         """End the connection, after the answer that is under way."""
@@ -119,6 +124,8 @@ class LaneProtocol(HttpToolsProtocol):
     def _continue(self, data: bytes) -> None:
         """Take more of the body, and what comes after it."""
         piece, early = data[: self._to_come], data[self._to_come :]
+        if early:
+            self._hold_early(early)
         if piece:
             self._to_come -= len(piece)
             if self._exchange:
@@ -126,13 +133,9 @@ class LaneProtocol(HttpToolsProtocol):
             elif not self._to_come:
                 # It was answered before it had come whole; only now the next one may begin.
                 self._next()
-        if early:
-            self._hold_early(early)
 
     def _hold_early(self, data: bytes) -> None:
-        if not self._exchange and not self._to_come:
-            self.data_received(data)
-            return
+        """Keep what came too early, and take no more; so it is bounded by one read."""
         self._early += data
         self._steer_reading()
 
@@ -159,19 +162,22 @@ class LaneProtocol(HttpToolsProtocol):
         if self.closes:
             self.transport.close()
             return
-        early, self._early = self._early, b""
         self._steer_reading()
-        if early:
+        if self._early:
             # Not from within the end of the one before: a long pipeline would become a deep stack.
-            self.loop.call_soon(self._again, early)
+            self.loop.call_soon(self._again)
         else:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
-    def _again(self, data: bytes) -> None:
-        if not self.transport.is_closing():
-            self.data_received(data)
+    def _again(self) -> None:
+        if self._exchange or self.flow.write_paused or self.transport.is_closing():
+            return
+        early, self._early = self._early, b""
+        self._steer_reading()
+        if early:
+            self.data_received(early)
 
     def default_lines(self) -> bytes:
         """Return the header lines that every answer carries, as uvicorn keeps them."""

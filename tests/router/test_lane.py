@@ -80,6 +80,23 @@ async def test_pipelined_requests_of_both_kinds_are_answered_in_order(
     assert bodies == [b"1", b"2", b"3", b"4"]
 
 
+async def test_a_client_that_pipelines_and_does_not_read_is_held(router: Routed) -> None:
+    megabyte = b"x" * (1 << 20)
+
+    async def large(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await exchange.answer(megabyte)
+
+    replica = await router.serving(large)
+    requests = (HEAD + b"Content-Length: 1\r\n\r\n1") * 100
+    reader, _ = await router.raw(requests)
+    await asyncio.sleep(0.5)
+    assert len(replica.requests) < 50, "answers that nobody reads are not piled up"
+    for _ in range(100):
+        assert len((await read_answer(reader))[2]) == len(megabyte)
+    assert len(replica.requests) == 100
+
+
 async def test_a_body_that_comes_bit_by_bit(router: Routed, taken: list[bool]) -> None:
     await router.serving()
     reader, writer = await router.raw(HEAD + b"Content-Length: 6\r\n\r\nab")

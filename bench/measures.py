@@ -1,0 +1,191 @@
+"""What is measured: one function for each name that ``--only`` takes."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+
+from bench import streams
+from bench.load import percentile, steady, wrk
+from bench.report import Result, Row
+from bench.rounds import Bench, times
+from bench.subjects import Crowd, Subject
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+UPDATES = 20
+"""How often a second the table changes where that is measured."""
+
+
+def requests(bench: Bench) -> Iterator[Result]:
+    """As many small predictions as 32 connections can ask for."""
+    with bench.everybody() as running:
+        rows = bench.compare("requests", running, lambda each: bench.ask(each, 32))
+    note = ""
+    if bench.ray_python is None:
+        note = "Ray Serve was not measured: --ray-python PATH names a Python that has it."
+        bench.say(note)
+    else:
+        # It works even while nobody asks, so it gets the machine for itself.
+        with bench.subjects.ray_serve(bench.ray_python) as ray:
+            bench.warm(ray)
+            rows |= bench.compare("requests", [ray], lambda each: bench.ask(each, 32))
+    yield Result("requests", "Small predictions, 32 connections", rows, "requests/s", note=note)
+
+
+def one_connection(bench: Bench) -> Iterator[Result]:
+    """What a lonely caller waits for an answer."""
+    with bench.everybody() as running:
+        rows = bench.compare("one connection", running, lambda each: bench.ask(each, 1))
+    yield Result("one-connection", "Small predictions, one connection", rows, "p50 ms")
+
+
+def half_rate(bench: Bench) -> Iterator[Result]:
+    """Latency at half of Longshore's top rate, the same for all."""
+    with bench.references() as running:
+        top = wrk(running[-1], "predict", connections=32, seconds=bench.seconds)
+        rate = top.rate / 2
+
+        def ask(subject: Subject) -> Row:
+            path = subject.path("predict")
+            seen = steady(subject, path, rate=rate, seconds=bench.seconds)
+            own = {"client late p99 ms": seen.late_p99, "errors": seen.errors}
+            return {**times(seen), "longest ms": seen.longest, **own}
+
+        rows = bench.compare("half rate", running, ask)
+    title = f"Small predictions, {rate:,.0f} a second: half of Longshore's top rate"
+    note = "The client's own lateness in sending is part of all times."
+    yield Result("half-rate", title, rows, "p99 ms", note=note)
+
+
+def bodies(bench: Bench) -> Iterator[Result]:
+    """Throughput of long bodies, and the memory that they take."""
+    sizes = {"1 KiB": KIB, "100 KiB": 100 * KIB, "10 MiB": 10 * MIB}
+    if bench.full:
+        sizes["1 GiB"] = GIB
+    with ExitStack() as stack:
+        backend = stack.enter_context(bench.subjects.streaming_backend())
+        calls = ["upload", *(f"download/{size}" for size in sizes.values())]
+        running = [
+            backend,
+            stack.enter_context(bench.subjects.nginx(backend)),
+            stack.enter_context(bench.subjects.haproxy(backend)),
+            stack.enter_context(bench.subjects.longshore(backend, *calls)),
+        ]
+        for name, size in sizes.items():
+            for way, call, sent in (("up", "upload", size), ("down", f"download/{size}", 0)):
+
+                def move(
+                    subject: Subject, call: str = call, sent: int = sent, size: int = size
+                ) -> Row:
+                    return bench.move(subject, call, sent=sent, size=size)
+
+                title = f"Bodies of {name}, {way}"
+                rows = bench.compare(title, running, move)
+                yield Result(f"bodies-{way}-{size}", title, rows, "MiB/s")
+
+
+def events(bench: Bench) -> Iterator[Result]:
+    """How long an event is on its way, and what open streams take."""
+    short, endless = "events/5/5", "events/1000000/1000"
+    count = 5000 if bench.full else 1000
+
+    def follow(subject: Subject) -> Row:
+        seen = streams.one_by_one(subject, short, round(bench.seconds * 20))
+        return {
+            "first p50 ms": percentile(seen.first, 50),
+            "first p99 ms": percentile(seen.first, 99),
+            "later p50 ms": percentile(seen.later, 50),
+            "later p99 ms": percentile(seen.later, 99),
+        }
+
+    def hold(subject: Subject) -> Row:
+        before = subject.process.rss_mib()
+        with streams.many(subject, endless, count) as opened:
+            # The first second is that of the opening.
+            opened.read(2)
+            delays, broken = opened.read(max(3, bench.seconds))
+            memory = subject.process.rss_mib()
+        return {
+            "event p50 ms": percentile(delays, 50),
+            "event p99 ms": percentile(delays, 99),
+            "memory MiB": memory,
+            "grew MiB": max(0.0, memory - before),
+            "errors": broken,
+        }
+
+    with (
+        bench.subjects.streaming_backend() as backend,
+        bench.subjects.nginx(backend) as nginx,
+        bench.subjects.longshore(backend, short, endless) as longshore,
+    ):
+        running = [backend, nginx, longshore]
+        rows = bench.compare("events", running, follow)
+        title = "Server-sent events, from the backend's sending to the client's receiving"
+        yield Result("events", title, rows, "first p50 ms")
+        rows = bench.compare(f"{count} streams", running, hold)
+        title = f"{count:,} open streams, each with an event a second"
+        yield Result("streams", title, rows, "memory MiB")
+
+
+def versions(bench: Bench) -> Iterator[Result]:
+    """What many registered versions cost, and what callers feel of changes to the table."""
+    crowd = Crowd(models=1000, versions=10)
+    start = bench.subjects
+    with (
+        start.backend(addresses=crowd.models) as backend,
+        start.longshore(backend, crowd=Crowd(models=1, versions=1)) as one,
+        start.longshore(backend, crowd=crowd) as crowded,
+    ):
+        registered = f"{crowd.models * crowd.versions:,} versions"
+        alone = replace(one, name="1 version")
+        calm = replace(crowded, name=f"{registered}, 1 asked")
+        many = replace(crowded, name=f"{registered}, {crowd.models:,} asked")
+        asked = {alone.name: 1, calm.name: 1, many.name: crowd.models}
+
+        def ask(subject: Subject) -> Row:
+            row = bench.ask(subject, 32, versions=asked[subject.name])
+            return {**row, "memory MiB": subject.process.rss_mib()}
+
+        running = [bench.warm(alone), bench.warm(calm), many]
+        rows = bench.compare("versions", running, ask)
+        title = "Many registered versions, asked in turn over 32 connections"
+        yield Result("versions", title, rows, "requests/s", reference=alone.name)
+
+        rate = rows[many.name]["requests/s"] / 2
+        title = f"A steady client, {rate:,.0f} a second, while an endpoint comes and goes"
+        same, changing = "unchanged", f"{UPDATES} updates/s"
+
+        def feel(subject: Subject) -> Row:
+            return _feel(bench, subject, rate, UPDATES if subject.name == changing else 0)
+
+        running = [replace(many, name=same), replace(many, name=changing)]
+        rows = bench.compare("updates", running, feel)
+        yield Result("updates", title, rows, "longest ms", reference=same)
+
+
+def _feel(bench: Bench, subject: Subject, rate: float, updates: int) -> Row:
+    if updates:
+        subject.process.tell(f"churn {bench.seconds} {updates}")
+    path = "/v1/models/crowd-0/versions/0/predict"
+    seen = steady(subject, path, rate=rate, seconds=bench.seconds)
+    took = [each * 1000 for each in json.loads(subject.process.hear())] if updates else []
+    return {
+        **times(seen),
+        "longest ms": seen.longest,
+        "client late p99 ms": seen.late_p99,
+        "errors": seen.errors,
+        "update p50 ms": percentile(took, 50),
+        "update longest ms": max(took, default=math.nan),
+    }
+
+
+MEASURES: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
+    "requests": requests,
+    "one-connection": one_connection,
+    "half-rate": half_rate,
+    "bodies": bodies,
+    "events": events,
+    "versions": versions,
+}

@@ -1,0 +1,1 @@
+"""Other proxies to compare with, each as one would write it."""

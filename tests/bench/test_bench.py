@@ -1,0 +1,114 @@
+"""The benchmark works: it measures all subjects, writes its page, and ends cleanly.
+
+How fast anything is, is not asked here; docs/performance.md tells.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+COMMAND = ".venv/bin/python -m bench --quick --only requests"
+"""As docs/performance.md has it."""
+
+BENCH = [sys.executable, *COMMAND.split()[1:]]
+SUBJECTS = {
+    "backend alone", "nginx", "HAProxy", "Longshore", "ASGI + aiohttp", "FastAPI + httpx"
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def parts() -> None:
+    for part in ("wrk", "nginx", "haproxy"):
+        if shutil.which(part, path=f"{os.environ['PATH']}:/usr/sbin") is None:
+            pytest.skip(f"{part} is missing: apt-get install wrk nginx haproxy")
+
+
+def of_the_benchmark(scratch: Path) -> Iterator[str]:
+    """Yield the command lines of processes that know the folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            where = str((process / "cwd").readlink())
+        except OSError:
+            continue
+        if str(scratch) in f"{line} {where}":
+            yield line
+
+
+def test_every_subject_answers_without_errors(tmp_path: Path) -> None:
+    page, numbers = tmp_path / "performance.md", tmp_path / "numbers.json"
+    page.write_text("# By hand\n\n<!-- bench: begin -->\nold\n<!-- bench: end -->\n\nAfter.\n")
+    documented = (REPOSITORY / "docs" / "performance.md").read_text()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    done = subprocess.run(
+        [*BENCH, "--page", str(page), "--json", str(numbers)],
+        cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert "Ray Serve was not measured" in done.stdout
+
+    (result,) = json.loads(numbers.read_text())["results"]
+    assert set(result["rows"]) == SUBJECTS
+    for subject, row in result["rows"].items():
+        assert row["errors"] == 0, subject
+        assert row["requests/s"] > 0, subject
+
+    written = page.read_text()
+    assert written.startswith("# By hand")
+    assert written.endswith("After.\n")
+    assert "old" not in written
+    assert all(f"| {subject} |" in written for subject in SUBJECTS)
+    assert "(performance/requests.svg)" in written
+    assert (tmp_path / "performance" / "requests.svg").read_text().count("<rect") == len(SUBJECTS)
+    assert (REPOSITORY / "docs" / "performance.md").read_text() == documented
+
+    assert list(scratch.iterdir()) == []
+    assert list(of_the_benchmark(scratch)) == []
+
+
+def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    bench = subprocess.Popen(
+        BENCH,
+        cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not any("router_under_test" in line for line in of_the_benchmark(tmp_path)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    bench.send_signal(signal.SIGINT)
+    _, said = bench.communicate(timeout=60)
+    assert bench.returncode == 130, said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+    assert list(of_the_benchmark(tmp_path)) == []
+
+
+def test_a_missing_program_is_named(tmp_path: Path) -> None:
+    done = subprocess.run(
+        BENCH,
+        cwd=REPOSITORY,
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "bench: wrk is not installed: apt-get install wrk nginx haproxy\n"
