@@ -31,6 +31,7 @@ from longshore.core.types import (
     Decision,
     Event,
     Model,
+    ReplicaState,
     State,
     VersionRecord,
     VersionStatus,
@@ -70,6 +71,8 @@ class _Work:
     task: asyncio.Task[None] | None = None
     error: WorkloadFailed | None = None
     retry_now: bool = False
+    stopping: bool = False
+    """Replicas were stopped on purpose; that they exited is no failure."""
     scaled_to: int | None = None
 
     @property
@@ -282,6 +285,9 @@ class Controller:
             world.steps[key] = record, Step(status)
             return
         have = world.have.get(key)
+        if work.stopping and have:
+            live = tuple(each for each in have.replicas if each.state is not ReplicaState.EXITED)
+            have = have.model_copy(update={"replicas": live})
         if work.base is None:
             work.base = await self._hooks.chain(
                 "longshore_customize_workload",
@@ -343,6 +349,7 @@ class Controller:
         backend = self._backends[record.version.placement.backend]
         have = world.have.get(key)
         work.error = None
+        work.stopping = step.action is Action.DELETE
         if step.action is Action.DELETE:
             going = self._stop(backend, key, have)
         else:
