@@ -222,6 +222,30 @@ async def test_requests_in_flight_finish_before_their_replica_goes(world: World)
     assert (await world.status()).state is State.ASLEEP
 
 
+async def test_a_wake_right_after_a_sleep_does_not_take_the_stop_for_a_failure(
+    world: World,
+) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    world.backend.held = asyncio.Event()
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
+    await world.passes()
+    # Stopped, and not removed yet: this is what the engine lists while it is at it.
+    world.backend.kill(IRIS, "exited with code 0")
+    await world.registry.set_wish(IRIS, Wish.RUN, "test")
+    await world.passes()
+    assert (await world.status()).state is State.STARTING
+    stale = world.backend.running[IRIS]
+    world.backend.held.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    # A list that was read just before the removal ended still has it.
+    world.backend.running[IRIS] = stale
+    await world.passes(3)
+    status = await world.status()
+    assert (status.state, status.failures) == (State.READY, 0)
+
+
 async def test_a_start_that_fails_is_told_and_tried_again_later(world: World) -> None:
     world.backend.failing = WorkloadFailed("no such image", hint="push it")
     await world.registry.add_version(version(), [])
