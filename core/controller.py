@@ -285,7 +285,8 @@ class Controller:
             world.steps[key] = record, Step(status)
             return
         have = world.have.get(key)
-        if work.stopping and have:
+        if have and work.stopping and record.wish is Wish.RUN:
+            # Woken meanwhile; a list from before the removal ended still has what was stopped.
             live = tuple(each for each in have.replicas if each.state is not ReplicaState.EXITED)
             have = have.model_copy(update={"replicas": live})
         if work.base is None:

@@ -246,6 +246,22 @@ async def test_a_wake_right_after_a_sleep_does_not_take_the_stop_for_a_failure(
     assert (status.state, status.failures) == (State.READY, 0)
 
 
+async def test_a_removal_that_was_cut_off_is_done_again(world: World) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
+    remove = world.backend.delete
+
+    async def cut_off(key: VersionKey) -> None:
+        world.backend.kill(key, "exited with code 0")
+        world.backend.delete = remove  # type: ignore[method-assign]
+        raise Unavailable("the engine went away when the replica was stopped")
+
+    world.backend.delete = cut_off  # type: ignore[method-assign]
+    await world.passes(3)
+    assert world.backend.running == {}
+
+
 async def test_a_start_that_fails_is_told_and_tried_again_later(world: World) -> None:
     world.backend.failing = WorkloadFailed("no such image", hint="push it")
     await world.registry.add_version(version(), [])
