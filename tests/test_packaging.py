@@ -1,9 +1,15 @@
 """The wheel has everything, and importing it costs little."""
 
+import ast
+import sys
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from parts.wheels import REPOSITORY, ROOMS, build_longshore, fresh_environment, run_python
 
 HEAVY = {"aiohttp", "fastapi", "kubernetes", "psycopg", "pynvml", "ray", "sqlalchemy", "uvicorn"}
@@ -31,6 +37,33 @@ def test_the_wheel_holds_every_file_of_the_four_rooms(wheel: Path) -> None:
     assert ours - packed == set()
     assert "longshore/py.typed" in packed
     assert {name.split("/")[0] for name in packed} <= {"longshore", "longshore-0.1.0.dist-info"}
+
+
+def imported(folder: Path) -> set[str]:
+    """Return the top-level modules that the code of a folder imports."""
+    found: set[str] = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {each.name.partition(".")[0] for each in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_the_wheel_asks_for_everything_that_it_imports() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = (each for extra in project["optional-dependencies"].values() for each in extra)
+    declared = {
+        canonicalize_name(Requirement(each).name) for each in (*project["dependencies"], *extras)
+    }
+    folders = (*(REPOSITORY / room for room in ROOMS), REPOSITORY / "src" / "longshore")
+    modules = set[str]().union(*(imported(folder) for folder in folders))
+    modules -= sys.stdlib_module_names | {"longshore"}
+    providers = packages_distributions()
+    for module in sorted(modules):
+        names = {canonicalize_name(each) for each in providers[module]}
+        assert names & declared, f"{module} comes from {names}, which is not declared"
 
 
 def test_all_rooms_come_from_the_wheel(python: Path, tmp_path: Path) -> None:

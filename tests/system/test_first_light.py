@@ -5,12 +5,14 @@ import os
 import signal
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 from engine_cli import EngineCli
 from parts.images import push_image
 from parts.platform import Up, until
+from parts.postgres import Postgres
 
 pytestmark = pytest.mark.engine
 
@@ -106,6 +108,80 @@ def test_a_container_that_was_killed_or_removed_is_replaced(
     engine_cli.run(*(["kill"] if how == "kill" else ["rm", "--force"]), before)
     assert until(lambda: before not in up.containers() and up.predict().status_code == 200)
     assert len(up.containers()) == 1
+
+
+def test_all_containers_removed_by_hand_come_back(
+    up: Up, behave: str, engine_cli: EngineCli
+) -> None:
+    for number in ("1", "2", "3"):
+        up.run("register", "behave", number, behave, "--env", f"NUMBER={number}")
+    before = up.containers()
+    assert len(before) == 3
+    engine_cli.run("rm", "--force", *before)
+
+    def served(number: str) -> bool:
+        path = f"/v1/models/behave/versions/{number}/raw/health"
+        return up.get(path).status_code == 200
+
+    assert until(lambda: all(served(number) for number in ("1", "2", "3")))
+    assert len(up.containers()) == 3
+    assert not set(before) & set(up.containers())
+
+
+def test_the_whole_platform_stands_on_postgresql_by_url(
+    tmp_path: Path, engine_cli: EngineCli, behave: str, postgres: Postgres
+) -> None:
+    up = Up(tmp_path, engine_cli, environment={"LONGSHORE_DATABASE": postgres.new_database()})
+    try:
+        up.start()
+        up.run("register", "behave", "1", behave)
+        before = up.containers()
+        up.kill()
+        up.start()
+        assert until(lambda: up.predict().status_code == 200, 10)
+        assert up.containers() == before
+        assert not list(up.state.glob("*.sqlite*")), "nothing of it is in a file"
+    finally:
+        up.clean_up()
+
+
+READING = [
+    ["models"],
+    ["show", "behave:1"],
+    ["explain", "behave:1"],
+    ["events"],
+    ["logs", "behave"],
+    ["traffic", "behave"],
+    ["plugins"],
+]
+
+
+def test_everything_that_reads_speaks_json(up: Up, behave: str) -> None:
+    up.run("register", "behave", "1", behave)
+    for command in READING:
+        assert up.json(*command), command
+    planned = up.json("register", "behave", "2", behave, "--dry-run")
+    assert planned["version"]["key"] == {"name": "behave", "version": "2"}
+
+
+@pytest.mark.parametrize("name", ["Iris", "-iris", "a" * 64, "i ris", "iris;ls", "../iris"])
+def test_a_bad_name_is_refused_with_the_rule_everywhere(up: Up, name: str) -> None:
+    rule = "a model's name is a DNS label"
+    path = quote(name, safe="")
+    typed = up.run("register", "--", name, "1", "localhost:5001/iris:1", check=False)
+    assert (typed.returncode, rule in typed.stderr) == (2, True), typed.stderr
+    shown = up.run("show", "--", name, check=False)
+    assert (shown.returncode, rule in shown.stderr) == (2, True), shown.stderr
+    put = httpx.put(
+        f"{up.url}/api/models/{path}/versions/1", json={"image": "localhost:5001/iris:1"}
+    )
+    asked = httpx.post(f"{up.url}/v1/models/{path}/predict", content="1")
+    uniform = httpx.post(f"{up.url}/v1/predict", json={"model": name, "features": []})
+    if "/" not in name:
+        # An encoded slash is one to the framework: no such call, whatever the name.
+        assert (put.status_code, rule in put.text) == (422, True), put.text
+        assert (asked.status_code, rule in asked.text) == (404, True), asked.text
+    assert (uniform.status_code, rule in uniform.text) == (422, True), uniform.text
 
 
 def test_the_engine_restarted_under_us_is_found_again(up: Up, behave: str) -> None:
