@@ -5,9 +5,18 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from weakref import WeakValueDictionary
 
 from longshore.core.errors import (
@@ -227,7 +236,8 @@ class EngineBackend:
         if missing:
             await self._pull(opened, workload)
         await self._remove(opened, [each for each in mine if each not in kept])
-        await _all(_to_the_end(self._start(opened, workload)) for _ in range(missing))
+        start = partial(self._start, opened, workload)
+        await _all(_to_the_end(start) for _ in range(missing))
 
     async def _pull(self, opened: _Opened, workload: Workload) -> None:
         def report(progress: Progress) -> None:
@@ -306,7 +316,7 @@ class EngineBackend:
                 # An apply or delete that came first has removed it.
                 if corpse:
                     await self._remove(opened, corpse)
-                    await _to_the_end(self._start(opened, workload))
+                    await _to_the_end(partial(self._start, opened, workload))
             except (LongshoreError, EngineError) as error:
                 known.end = f"{known.end}; a start with a writable root failed: {error.message}"
             finally:
@@ -334,13 +344,13 @@ class EngineBackend:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _to_the_end(work: Coroutine[None, None, None]) -> None:
-    """Do it, and if cancelled meanwhile, be cancelled afterwards.
+async def _to_the_end(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Do it, and if cancelled meanwhile, be cancelled afterwards; cancelled before, do nothing.
 
     A request whose caller left may still be carried out, half or late, when nobody looks any more.
     A second cancellation, as of a caller that loses patience, is obeyed at once.
     """
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(work())
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:

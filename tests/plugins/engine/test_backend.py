@@ -1,10 +1,12 @@
 """What the backend promises while all is well, and when somebody else meddles."""
 
 import asyncio
+import gc
 import http.client
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from engine_cli import EngineCli
@@ -200,6 +202,27 @@ async def test_cancelled_at_any_moment(
     await eventually(backend, lambda found: len(found) == 2 and ready(found))
     owner = f"--filter=label=io.longshore.owner={backends.installation}"
     assert len(engine_cli.run("ps", "--all", "--quiet", owner).split()) == 2
+
+
+async def test_cancelled_before_its_starts_begin(
+    backend: EngineBackend, workload: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Cancelled between the last look at what is there and the first step of a start: no start may
+    # be left behind as a coroutine that nobody awaits, which is an error here.
+    applying: asyncio.Task[None]
+    remove = backend._remove  # noqa: SLF001 - that moment has no other door
+
+    async def cancel_after(*arguments: Any) -> None:
+        await remove(*arguments)
+        applying.cancel()
+
+    monkeypatch.setattr(backend, "_remove", cancel_after)
+    applying = asyncio.create_task(backend.apply(workload(replicas=2)))
+    await asyncio.wait([applying])
+    assert applying.cancelled()
+    monkeypatch.undo()
+    gc.collect()
+    assert await replicas(backend) == ()
 
 
 async def test_leftover_of_a_cut_start_is_cleaned(
