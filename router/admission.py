@@ -5,7 +5,7 @@ slot is free, the caller hears so at once.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -34,9 +34,9 @@ class Slot:
 
     def __init__(self, table: Table, version: RoutedVersion) -> None:
         self._table = table
-        self._tried: set[str] = set()
+        self._tried: list[Replica] = []
         self.version = version
-        self.replica = self._take()
+        self.replica = reserve(version, table.clock())
 
     def begin(self) -> None:
         """Count the request as in flight."""
@@ -62,29 +62,42 @@ class Slot:
 
     def move(self) -> bool:
         """Go to a replica that was not tried yet; return False, and stay, where there is none."""
+        self._tried.append(self.replica)
         try:
-            other = self._take()
+            other = reserve(self.version, self._table.clock(), self._tried)
         except (NotReady, Busy):
             return False
         self.replica.released()
         self.replica = other
         return True
 
-    def _take(self) -> Replica:
-        route, limit = self.version.route, self.version.limits.concurrency
-        if not self.version.replicas:
-            raise NotReady(self.version.key, route.state, route.reason, route.hint)
-        free = [
-            each
-            for each in self.version.replicas
-            if each.in_flight < limit and each.endpoint.replica not in self._tried
-        ]
+
+def reserve(version: RoutedVersion, now: float, tried: Collection[Replica] = ()) -> Replica:
+    """Take a slot on a replica, and return it; it has to be told when it is ``released``.
+
+    Args:
+        version: where the request goes.
+        now: seconds since the epoch.
+        tried: replicas that will not do.
+
+    Raises:
+        NotReady: the version has no replica.
+        Busy: no replica has a free slot.
+    """
+    replicas, limit = version.replicas, version.limits.concurrency
+    if len(replicas) == 1 and not tried and replicas[0].in_flight < limit:
+        # As most versions have it: there is nothing to choose.
+        replica = replicas[0]
+    elif replicas:
+        free = [each for each in replicas if each.in_flight < limit and each not in tried]
         if not free:
-            raise Busy(self.version.key, len(self.version.replicas), limit)
-        replica = pick(self.version, free, self._table.clock())
-        replica.in_flight += 1
-        self._tried.add(replica.endpoint.replica)
-        return replica
+            raise Busy(version.key, len(replicas), limit)
+        replica = pick(version, free, now)
+    else:
+        route = version.route
+        raise NotReady(version.key, route.state, route.reason, route.hint)
+    replica.in_flight += 1
+    return replica
 
 
 def pick(version: RoutedVersion, free: Sequence[Replica], now: float) -> Replica:

@@ -20,6 +20,9 @@ class Meter:
 
     __slots__ = (
         "_arrivals",
+        "_place",
+        "_tick_began",
+        "_tick_ends",
         "_ticks",
         "answers",
         "in_flight",
@@ -40,16 +43,24 @@ class Meter:
         """All latencies together."""
         self._arrivals = [0] * _TICKS
         self._ticks = [0] * _TICKS
+        self._place = 0
+        """Of the bucket that counts now."""
+        self._tick_began = self._tick_ends = 0.0
 
     def arrived(self, now: float) -> None:
         """Count a request that was routed here, whether or not a replica can take it."""
-        tick = int(now) // _TICK
-        place = tick % _TICKS
-        if self._ticks[place] != tick:
-            self._ticks[place] = tick
-            self._arrivals[place] = 0
-        self._arrivals[place] += 1
+        if not self._tick_began <= now < self._tick_ends:
+            self._turn_to(now)
+        self._arrivals[self._place] += 1
         self.last_request = now
+
+    def _turn_to(self, now: float) -> None:
+        """Begin the bucket of this moment."""
+        tick = int(now) // _TICK
+        self._tick_began, self._tick_ends = float(tick * _TICK), float((tick + 1) * _TICK)
+        self._place = tick % _TICKS
+        self._ticks[self._place] = tick
+        self._arrivals[self._place] = 0
 
     def ended(self, outcome: str, arrived: float, now: float) -> None:
         """Count how a request ended.
@@ -59,7 +70,10 @@ class Meter:
             arrived: when the request came.
             now: when its last byte was answered.
         """
-        seconds = max(now - arrived, 0.0)
+        seconds = now - arrived
+        if seconds < 0:
+            # Somebody set the clock back meanwhile.
+            seconds = 0.0
         self.answers[outcome] += 1
         self.latencies[bisect_left(LATENCY_BOUNDS, seconds)] += 1
         self.seconds += seconds

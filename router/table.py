@@ -58,12 +58,12 @@ class RoutedVersion:
         "balancer",
         "balancer_plugin",
         "complained_at",
-        "label",
+        "label_line",
         "limits",
         "meter",
         "replicas",
+        "request_line",
         "route",
-        "target",
     )
 
     def __init__(self, route: VersionRoute, balancer: Balancer | None, plugin: str) -> None:
@@ -76,8 +76,12 @@ class RoutedVersion:
         self.meter = Meter()
         # What every request needs of the version, which never changes.
         self.limits = route.version.spec.limits
-        self.target = route.version.serving.predict_path.encode()
-        self.label = str(route.version.key).encode()
+        self.request_line = b"POST " + route.version.serving.predict_path.encode()
+        """Begins a prediction request to its replicas."""
+        self.label_line = b"x-longshore-version: %b\r\nx-request-id: " % (
+            str(route.version.key).encode()
+        )
+        """Tells in an answer who gave it; goes on with the request's id."""
 
     @property
     def key(self) -> VersionKey:
@@ -148,7 +152,7 @@ class Table:
         Raises:
             NotFound: there is none; with the nearest names.
         """
-        model = self._model(name)
+        model = self._models.get(name) or self._model(name)
         found = model.versions.get(version)
         if found is None:
             _check(check_version_name, version)
@@ -166,7 +170,7 @@ class Table:
         Raises:
             NotFound: there is no such model; with the nearest names.
         """
-        return self._model(name).choose(self._draw)
+        return (self._models.get(name) or self._model(name)).choose(self._draw)
 
     def versions(self) -> Iterator[RoutedVersion]:
         """Yield all versions."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from longshore.router.admission import Slot
 from longshore.router.errors import ReplicaFailed, RequestError, TimedOut
 from longshore.router.lane.pool import Connection
-from longshore.router.lane.wire import AnswerHead, Chunks, Malformed, RequestHead, parse_answer
+from longshore.router.lane.wire import AnswerHead, Chunks, Malformed, RequestHead
 from longshore.router.problems import MEDIA_TYPE, problem_of
 from longshore.router.relay import ABORTED
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SWEEP = 0.1
+"""Seconds between looks at the clock, which are made for all requests at once: a timer for each
+would cost more than its relay."""
+
 _FIRST_FINAL = 200
 _SWITCHING = 101
-_BODILESS = frozenset({204, 304})
-_STATUS_LINES = {code: b"HTTP/1.1 %d \r\n" % code for code in range(_FIRST_FINAL, 600)}
-_OUTCOMES = {code: f"{code // 100}xx" for code in range(_FIRST_FINAL, 600)}
+_CLASSES = {code: f"{code // 100}xx" for code in range(_FIRST_FINAL, 600)}
 
 
 class Exchange:
@@ -37,53 +39,48 @@ class Exchange:
         client: where the request came from.
         slot: its place on a replica.
         head: the request's.
-        request_id: to be passed on and answered.
     """
 
     __slots__ = (
         "_answer",
         "_arrived",
+        "_began",
         "_buffer",
         "_chunks",
-        "_clean",
         "_connecting",
         "_connection",
-        "_first_byte_by",
         "_head",
         "_lane",
         "_left",
         "_request_id",
+        "_sent_at",
         "_slot",
-        "_total_by",
         "_unsent",
         "_waiting",
         "client",
     )
 
-    def __init__(
-        self, lane: "Lane", client: "LaneProtocol", slot: Slot, head: RequestHead, request_id: bytes
-    ) -> None:
+    def __init__(self, lane: "Lane", client: "LaneProtocol", slot: Slot, head: RequestHead) -> None:
         self.client = client
         self._lane = lane
         self._slot = slot
         self._head = head
-        self._request_id = request_id
+        self._request_id = head.request_id or lane.new_id()
         self._arrived = lane.table.clock()
-        self._total_by = lane.loop.time() + slot.version.limits.total
-        self._first_byte_by = self._total_by
+        self._began = lane.now
+        self._sent_at: float | None = None
+        """When the request's last byte was sent; like ``_began``, only as fine as the sweep."""
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._waiting: list[bytes] = []
+        self._waiting: list[bytes] | None = None
         """Pieces of the body that came before the connection."""
         self._unsent = head.length
         self._answer: AnswerHead | None = None
         self._buffer = b""
         """The part of the answer's head that has come."""
         self._left = 0
-        """Bytes of a sized answer that have not come yet."""
+        """Bytes of a sized answer that have not come yet; below 0: the replica sent too many."""
         self._chunks: Chunks | None = None
-        self._clean = True
-        """Whether the replica sent nothing beyond its answer."""
         slot.begin()
         slot.version.meter.arrived(self._arrived)
 
@@ -92,23 +89,23 @@ class Exchange:
     def start(self, body: bytes) -> None:
         """Send the request with the part of its body that came with the head."""
         connection = self._lane.pool.take(self._slot.replica.host)
+        self._unsent -= len(body)
         if connection:
-            self._unsent -= len(body)
             self._use(connection, body)
         else:
-            self.send(body)
+            self._waiting = [body]
             self.client.hold(replica_is_full=True)
             self._connecting = self._lane.loop.create_task(self._connect())
 
     def send(self, piece: bytes) -> None:
         """Pass on a piece of the request's body."""
         self._unsent -= len(piece)
-        if not self._connection:
+        if self._waiting is not None:
             self._waiting.append(piece)
-            return
-        self._connection.transport.write(piece)
-        if not self._unsent:
-            self._sent()
+        elif self._connection:
+            self._connection.transport.write(piece)
+            if not self._unsent:
+                self._sent_at = self._lane.now
 
     async def _connect(self) -> None:
         while True:
@@ -122,45 +119,32 @@ class Exchange:
                 self._connecting = None
                 self._fail(_unreachable(self._slot, error))
                 return
+            body, self._waiting = b"".join(self._waiting or ()), None
             self.client.hold(replica_is_full=False)
-            self._use(connection, b"".join(self._waiting))
-            self._waiting.clear()
+            self._use(connection, body)
             return
 
     def _use(self, connection: Connection, body: bytes) -> None:
         self._connection = connection
         connection.exchange = self
-        connection.transport.write(self._request_head() + body)
-        if not self._unsent:
-            self._sent()
-
-    def _sent(self) -> None:
-        seconds = self._slot.version.limits.first_byte
-        self._first_byte_by = min(self._total_by, self._lane.loop.time() + seconds)
-
-    def _request_head(self) -> bytes:
-        """Return the head for the replica; see ``headers.to_replica`` for what goes into it."""
-        head, peer = self._head, self.client.peer
-        return b"".join(
-            (
-                b"POST ",
-                self._slot.version.target,
-                head.query,
-                b" HTTP/1.1\r\nhost: ",
-                self._slot.replica.host,
-                b"\r\n",
-                head.rest,
-                b"content-length: %d\r\nx-forwarded-for: " % head.length,
-                head.forwarded_for + b", " + peer if head.forwarded_for else peer,
-                b"\r\nx-forwarded-host: ",
-                head.forwarded_host or head.host,
-                b"\r\nx-forwarded-proto: ",
-                head.forwarded_proto or b"http",
-                b"\r\nx-request-id: ",
-                self._request_id,
-                b"\r\n\r\n",
+        head, slot = self._head, self._slot
+        connection.transport.write(
+            b"".join(
+                (
+                    slot.version.request_line,
+                    head.target,
+                    slot.replica.host,
+                    head.lines,
+                    self.client.peer,
+                    b"\r\nx-request-id: ",
+                    self._request_id,
+                    b"\r\n\r\n",
+                    body,
+                )
             )
         )
+        if not self._unsent:
+            self._sent_at = self._lane.now
 
     # --- the answer ---------------------------------------------------------------------------
 
@@ -177,13 +161,13 @@ class Exchange:
             self._fail(self._failure(f"{what}: {error}"))
             return
         if ended:
-            self._finish(_OUTCOMES[self._status])
+            self._finish(_CLASSES[self._status])
 
     def replica_left(self, error: Exception | None) -> None:
         """Hear that the replica's connection ended: the answer's end, or its death."""
         if self._answer and self._until_close and error is None:
             self.client.transport.write(b"0\r\n\r\n")
-            self._finish(_OUTCOMES[self._status])
+            self._finish(_CLASSES[self._status])
         else:
             what = "died in the middle of its answer" if self._answer else "died before its answer"
             self._fail(self._failure(f"{what}: {error}" if error else what))
@@ -191,10 +175,7 @@ class Exchange:
     def hold(self, *, client_is_full: bool) -> None:
         """Let the replica wait, or go on."""
         if self._connection:
-            if client_is_full:
-                self._connection.transport.pause_reading()
-            else:
-                self._connection.transport.resume_reading()
+            self._connection.hold(client_is_full)
 
     @property
     def _status(self) -> int:
@@ -207,39 +188,34 @@ class Exchange:
 
     def _begin(self, data: bytes) -> bool:
         """Pass on the head and what came with it; return whether that was all."""
-        head = parse_answer(data)
+        assert self._connection is not None  # noqa: S101 - it is where the data came from
+        head = self._connection.head(data)
         if head is None:
             self._buffer = data
             return False
-        self._buffer = b""
-        rest = data[head.end :]
+        rest = data[len(head.raw) :]
         if head.status < _FIRST_FINAL:
             if head.status == _SWITCHING:
                 raise Malformed("it switched protocols unasked")
             # An interim answer; the client did not ask for one.
+            self._buffer = b""
             return self._begin(rest)
         self._answer = head
         if head.chunked:
             self._chunks = Chunks()
-            framing = b"transfer-encoding: chunked\r\n"
-        elif head.length is None:
-            framing = b"transfer-encoding: chunked\r\n"
-        else:
+        elif head.length is not None:
             self._left = head.length
-            framing = b"" if head.status in _BODILESS else b"content-length: %d\r\n" % head.length
         piece, ended = self._take(rest)
-        self.client.transport.write(
+        client = self.client
+        client.transport.write(
             b"".join(
                 (
-                    _STATUS_LINES[head.status],
-                    self.client.default_lines(),
-                    head.rest,
-                    framing,
-                    b"x-longshore-version: ",
-                    self._slot.version.label,
-                    b"\r\nx-request-id: ",
+                    head.status_line,
+                    client.default_lines(),
+                    head.lines,
+                    self._slot.version.label_line,
                     self._request_id,
-                    b"\r\nconnection: close\r\n\r\n" if self.client.closes else b"\r\n\r\n",
+                    b"\r\nconnection: close\r\n\r\n" if client.closes else b"\r\n\r\n",
                     piece,
                 )
             )
@@ -252,15 +228,14 @@ class Exchange:
             end = self._chunks.feed(data)
             if end < 0:
                 return data, False
-            self._clean = end == len(data)
+            self._left = end - len(data)
             return data[:end], True
         if self._until_close:
             # The client's connection goes on, so it gets chunks.
             return b"%x\r\n%b\r\n" % (len(data), data) if data else b"", False
-        self._clean = len(data) <= self._left
-        piece = data if self._clean else data[: self._left]
-        self._left -= len(piece)
-        return piece, not self._left
+        left = self._left
+        self._left = left - len(data)
+        return (data if self._left >= 0 else data[:left]), self._left <= 0
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -270,15 +245,16 @@ class Exchange:
 
     def look_at_clock(self, now: float) -> None:
         """Fail if time is up."""
-        if self._answer is None and now >= self._first_byte_by:
-            late = "total" if self._first_byte_by == self._total_by else "first byte"
-        elif now >= self._total_by:
-            late = "total"
-        else:
-            return
-        version = self._slot.version
-        seconds = version.limits.total if late == "total" else version.limits.first_byte
-        self._fail(TimedOut(version.key, "total" if late == "total" else "first byte", seconds))
+        limits = self._slot.version.limits
+        # What was noted is older than what happened by up to one sweep.
+        if now - self._began > limits.total + SWEEP:
+            self._fail(TimedOut(self._slot.version.key, "total", limits.total))
+        elif (
+            self._answer is None
+            and self._sent_at is not None
+            and now - self._sent_at > limits.first_byte + SWEEP
+        ):
+            self._fail(TimedOut(self._slot.version.key, "first byte", limits.first_byte))
 
     def _failure(self, what: str) -> ReplicaFailed:
         return ReplicaFailed(self._slot.version.key, self._slot.replica.endpoint.replica, what)
@@ -296,7 +272,7 @@ class Exchange:
         self.client.transport.write(
             b"".join(
                 (
-                    _STATUS_LINES[problem.status],
+                    b"HTTP/1.1 %d \r\n" % problem.status,
                     self.client.default_lines(),
                     b"content-type: %b\r\n" % MEDIA_TYPE.encode(),
                     b"content-length: %d\r\n" % len(body),
@@ -308,21 +284,21 @@ class Exchange:
                 )
             )
         )
-        self._finish(_OUTCOMES[problem.status])
+        self._finish(_CLASSES[problem.status])
 
     def _finish(self, outcome: str) -> None:
         """Give everything back; the exchange is not used any more."""
-        lane, connection = self._lane, self._connection
-        if self._connecting and not connection:
-            self._connecting.cancel()
+        lane, connection, answer = self._lane, self._connection, self._answer
         if connection:
             connection.exchange = None
-            whole = outcome is not ABORTED and self._answer is not None and not self._unsent
-            if whole and self._answer and self._answer.keeps and self._clean:
-                connection.transport.resume_reading()
-                lane.pool.give(connection, lane.loop.time())
+            whole = outcome is not ABORTED and answer is not None and not self._unsent
+            if whole and answer and answer.keeps and not self._left:
+                connection.hold(False)
+                lane.pool.give(connection, lane.now)
             else:
                 connection.close()
+        elif self._connecting:
+            self._connecting.cancel()
         self._slot.end()
         self._slot.version.meter.ended(outcome, self._arrived, lane.table.clock())
         lane.ended(self)

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING
 
 from longshore.core.errors import LongshoreError
 from longshore.router.admission import Slot
-from longshore.router.headers import is_sane_request_id
-from longshore.router.lane.exchange import Exchange
+from longshore.router.lane.exchange import SWEEP, Exchange
 from longshore.router.lane.pool import Pool
 from longshore.router.lane.wire import RequestHead
 from longshore.router.table import Table
 
 if TYPE_CHECKING:
     from longshore.router.lane.protocol import LaneProtocol
-
-SWEEP = 0.1
-"""Seconds between looks at the clock, which are made for all requests at once: a timer for each
-would cost more than its relay."""
 
 MOST_HOSTS = 64
 """How many Host headers that were found to name us are remembered."""
@@ -42,6 +37,8 @@ class Lane:
         self.table = table
         self.loop: asyncio.AbstractEventLoop
         self.pool: Pool
+        self.now = 0.0
+        """The loop's time, as of the last sweep; good enough for time-outs."""
         self._most = most
         self._is_our_host = is_our_host
         self._is_open = is_open
@@ -49,7 +46,7 @@ class Lane:
         self._exchanges: set[Exchange] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         # Ids are made of a random part for this process and a number: as unique, and cheaper.
-        self._id_prefix = token_hex(8)
+        self._id_prefix = token_hex(8).encode()
         self._id_numbers = count(1)
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -73,7 +70,9 @@ class Lane:
             None where there is none, or where the request is to be refused: the long way finds
             the same, and tells it in full.
         """
-        if not self._is_open or head.length > self._most or not self._ours(head.host):
+        if not self._is_open or head.length > self._most:
+            return None
+        if head.host not in self._our_hosts and not self._ours(head.host):
             return None
         try:
             if head.version:
@@ -83,34 +82,36 @@ class Lane:
             slot = Slot(self.table, version)
         except LongshoreError:
             return None
-        given = head.request_id
-        request_id = given if given and is_sane_request_id(given) else self._new_id()
-        exchange = Exchange(self, client, slot, head, request_id)
-        self._exchanges.add(exchange)
         if self._sweeping is None:
-            self._sweeping = self.loop.call_later(SWEEP, self._sweep)
+            self._wind_clock()
+        exchange = Exchange(self, client, slot, head)
+        self._exchanges.add(exchange)
         return exchange
 
     def ended(self, exchange: Exchange) -> None:
         """Hear that an exchange is over."""
         self._exchanges.discard(exchange)
 
-    def _new_id(self) -> bytes:
-        return f"{self._id_prefix}{next(self._id_numbers):016x}".encode()
+    def new_id(self) -> bytes:
+        """Return an id for a request that came without one."""
+        return b"%b%016x" % (self._id_prefix, next(self._id_numbers))
 
     def _ours(self, host: bytes) -> bool:
-        if host in self._our_hosts:
-            return True
         if not self._is_our_host(host.decode("latin-1").lower()):
             return False
         if len(self._our_hosts) < MOST_HOSTS:
             self._our_hosts.add(host)
         return True
 
+    def _wind_clock(self) -> None:
+        self.now = self.loop.time()
+        self._sweeping = self.loop.call_later(SWEEP, self._sweep)
+
     def _sweep(self) -> None:
-        now = self.loop.time()
+        self._wind_clock()
         for exchange in list(self._exchanges):
-            exchange.look_at_clock(now)
-        self.pool.sweep(now)
-        busy = self._exchanges or self.pool
-        self._sweeping = self.loop.call_later(SWEEP, self._sweep) if busy else None
+            exchange.look_at_clock(self.now)
+        self.pool.sweep(self.now)
+        if self._sweeping and not (self._exchanges or self.pool):
+            self._sweeping.cancel()
+            self._sweeping = None

@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from longshore.router.lane.wire import MOST_REMEMBERED, AnswerHead, parse_answer
 from longshore.router.table import Replica
 from longshore.router.upstream import IDLE
 
@@ -18,13 +19,17 @@ class Connection(asyncio.Protocol):
         host: the replica's, as it stands in a Host header.
     """
 
-    __slots__ = ("_pool", "exchange", "host", "idle_since", "transport")
+    __slots__ = ("_known", "_pool", "exchange", "host", "idle_since", "is_held", "transport")
 
     def __init__(self, pool: "Pool", host: bytes) -> None:
         self._pool = pool
+        self._known: AnswerHead | None = None
+        """The last answer's head; most of the time the next one is the same, byte by byte."""
         self.host = host
         self.exchange: Exchange | None = None
         self.idle_since = 0.0
+        self.is_held = False
+        """Whether the replica has to wait with its answer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport."""
@@ -53,6 +58,29 @@ class Connection(asyncio.Protocol):
         """Let the client go on."""
         if self.exchange:
             self.exchange.client.hold(replica_is_full=False)
+
+    def head(self, data: bytes) -> AnswerHead | None:
+        """Return the head with which an answer begins, or None if it is not complete yet.
+
+        Raises:
+            Malformed: it is none.
+        """
+        known = self._known
+        if known and data.startswith(known.raw):
+            return known
+        head = parse_answer(data)
+        if head and len(head.raw) <= MOST_REMEMBERED:
+            self._known = head
+        return head
+
+    def hold(self, held: bool) -> None:
+        """Let the replica wait with its answer, or go on."""
+        if held is not self.is_held:
+            self.is_held = held
+            if held:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
 
     def close(self) -> None:
         """End it, now; what was not sent yet is dropped."""
@@ -96,9 +124,12 @@ class Pool:
 
     def give(self, connection: Connection, now: float) -> None:
         """Keep a connection for the next request."""
-        connection.exchange = None
         connection.idle_since = now
-        self._idle.setdefault(connection.host, []).append(connection)
+        waiting = self._idle.get(connection.host)
+        if waiting is None:
+            self._idle[connection.host] = [connection]
+        else:
+            waiting.append(connection)
 
     def forget(self, connection: Connection) -> None:
         """Take a connection out that ended; if it is not in, return silently."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from longshore.router.lane.lane import Lane
-from longshore.router.lane.wire import parse_request
+from longshore.router.lane.wire import MOST_REMEMBERED, RequestHead, parse_request
 
 if TYPE_CHECKING:
     from longshore.router.lane.exchange import Exchange
@@ -37,6 +37,9 @@ class LaneProtocol(HttpToolsProtocol):
         self._in_message = False
         """Whether uvicorn is in the middle of a request."""
         self._replica_is_full = False
+        self._known: RequestHead | None = None
+        """The last request's head; most of the time the next one is the same, byte by byte."""
+        self._idle_since = 0.0
         self.closes = False
         """Whether this connection ends after the answer."""
         self.peer = b"unknown"
@@ -107,13 +110,18 @@ class LaneProtocol(HttpToolsProtocol):
     # --- the fast lane ------------------------------------------------------------------------
 
     def _try_lane(self, data: bytes) -> bool:
-        head = parse_request(data)
-        exchange = self._lane.admit(head, self) if head else None
-        if head is None or exchange is None:
+        head = self._known
+        if head is None or not data.startswith(head.raw):
+            head = parse_request(data)
+            if head is None:
+                return False
+            if len(head.raw) <= MOST_REMEMBERED:
+                self._known = head
+        exchange = self._lane.admit(head, self)
+        if exchange is None:
             return False
-        self._unset_keepalive_if_required()
         self._exchange = exchange
-        body = data[head.end :]
+        body = data[len(head.raw) :]
         if len(body) > head.length:
             self._hold_early(body[head.length :])
             body = body[: head.length]
@@ -162,14 +170,36 @@ class LaneProtocol(HttpToolsProtocol):
         if self.closes:
             self.transport.close()
             return
-        self._steer_reading()
+        if self.flow.read_paused:
+            self._steer_reading()
         if self._early:
             # Not from within the end of the one before: a long pipeline would become a deep stack.
             self.loop.call_soon(self._again)
         else:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._idle_since = self._lane.now
+            if self.timeout_keep_alive_task is None:
+                self._wind_clock(self.timeout_keep_alive)
+
+    def _wind_clock(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End the connection if it was idle for too long.
+
+        The timer is not set anew for each request: it looks how long it is since the last one.
+        """
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing() or not self._is_idle:
+            return
+        idle = self.loop.time() - self._idle_since
+        if self._exchange or self._to_come or self._early:
+            self._wind_clock(self.timeout_keep_alive)
+        elif idle < self.timeout_keep_alive:
+            self._wind_clock(self.timeout_keep_alive - idle)
+        else:
+            self.transport.close()
 
     def _again(self) -> None:
         if self._exchange or self.flow.write_paused or self.transport.is_closing():

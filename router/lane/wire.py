@@ -5,15 +5,24 @@ unusual or malformed is left to uvicorn, which answers it or refuses it.
 """
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
+
+from longshore.router.headers import is_sane_request_id
 
 MOST_HEAD = 64 * 1024
 """Bytes of a head; a longer one is refused."""
+
+MOST_REMEMBERED = 2048
+"""Bytes of a head that a connection remembers; longer ones are parsed each time."""
 
 _LONGEST_NUMBER = 15
 """Digits of a length; enough for a petabyte."""
 
 _LONGEST_CHUNK_LINE = 4096
+
+_FIRST_FINAL = 200
+_BODILESS = frozenset({204, 304})
+"""Statuses whose answers have no body (RFC 9112 section 6.3)."""
 
 # RFC 9110 section 5.5: no control characters but tab. A line that begins with a blank (obs-fold),
 # a bare CR or LF, a NUL and a blank before the colon all fail to match.
@@ -42,39 +51,44 @@ _ANSWER_OWN = re.compile(
 )
 
 
-class RequestHead(NamedTuple):
+# Both are made once and never changed. They hold what is written for them as ready bytes, since
+# a connection carries the same head again and again, and is asked to parse it only once.
+
+
+@dataclass(slots=True, eq=False)
+class RequestHead:
     """The head of a request that the fast lane takes."""
 
+    raw: bytes
+    """All of it, to the blank line."""
     model: str
     version: str | None
-    query: bytes
-    """With its question mark; empty for none."""
     host: bytes
     length: int
     request_id: bytes
-    """As the client sent it; empty for none."""
-    forwarded_for: bytes
-    forwarded_host: bytes
-    forwarded_proto: bytes
-    rest: bytes
-    """All other header lines, as they came."""
-    end: int
-    """Where the body begins."""
+    """As the client sent it; empty for none, or one that is not harmless."""
+    target: bytes
+    """From the query to the name of the Host header, for the replica."""
+    lines: bytes
+    """From the end of the Host header to the value of X-Forwarded-For, for the replica; see
+    ``headers.to_replica`` for what goes into it."""
 
 
-class AnswerHead(NamedTuple):
+@dataclass(slots=True, eq=False)
+class AnswerHead:
     """The head of a replica's answer."""
 
+    raw: bytes
+    """All of it, to the blank line."""
     status: int
     length: int | None
     """Bytes of the body; None where chunks or the connection's end tell it."""
     chunked: bool
     keeps: bool
     """Whether the connection can carry another exchange."""
-    rest: bytes
-    """The header lines that travel on, as they came."""
-    end: int
-    """Where the body begins."""
+    status_line: bytes
+    lines: bytes
+    """Those that travel on, and the body's framing, for the client."""
 
 
 class Malformed(Exception):
@@ -101,7 +115,7 @@ def parse_request(data: bytes) -> RequestHead | None:  # noqa: C901 - one ladder
         elif name == b"x-request-id" and not given:
             given = value
         elif name == b"x-forwarded-for":
-            forwarded_for = forwarded_for + b", " + value if forwarded_for else value
+            forwarded_for += value + b", " if value else b""
         elif name == b"x-forwarded-host" and not forwarded_host:
             forwarded_host = value
         elif name == b"x-forwarded-proto" and not forwarded_proto:
@@ -112,17 +126,22 @@ def parse_request(data: bytes) -> RequestHead | None:  # noqa: C901 - one ladder
     if not host or length is None:
         return None
     return RequestHead(
+        data[: match.end()],
         model.decode(),
         version.decode() if version else None,
-        query or b"",
         host,
         length,
-        given,
-        forwarded_for,
-        forwarded_host,
-        forwarded_proto,
-        b"".join(parts[::3]),
-        match.end(),
+        given if is_sane_request_id(given) else b"",
+        (query or b"") + b" HTTP/1.1\r\nhost: ",
+        b"\r\n%bcontent-length: %d\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\n"
+        b"x-forwarded-for: %b"
+        % (
+            b"".join(parts[::3]),
+            length,
+            forwarded_host or host,
+            forwarded_proto or b"http",
+            forwarded_for,
+        ),
     )
 
 
@@ -152,13 +171,24 @@ def parse_answer(data: bytes) -> AnswerHead | None:  # noqa: C901 - one ladder o
             chunked = True
         elif name == b"connection":
             keeps = keeps and value.lower() == b"keep-alive"
-    if status < 200 or status in {204, 304}:  # noqa: PLR2004 - as RFC 9112 section 6.3 names them
-        length, chunked = 0, False
-    elif chunked:
-        # The coding overrules a length, which must then not travel on (RFC 9112 section 6.3).
-        length = None
+    if status < _FIRST_FINAL or status in _BODILESS:
+        length, chunked, framing = 0, False, b""
+    elif length is None or chunked:
+        # The coding overrules a length, which must then not travel on (RFC 9112 section 6.3). And
+        # where the connection's end tells the end, the client gets chunks, for its own goes on.
+        length, framing = None, b"transfer-encoding: chunked\r\n"
+    else:
+        framing = b"content-length: %d\r\n" % length
     keeps = keeps and (chunked or length is not None)
-    return AnswerHead(status, length, chunked, keeps, b"".join(parts[::3]), match.end())
+    return AnswerHead(
+        data[: match.end()],
+        status,
+        length,
+        chunked,
+        keeps,
+        b"HTTP/1.1 %d \r\n" % status,
+        b"".join(parts[::3]) + framing,
+    )
 
 
 def _is_number(value: bytes) -> bool:

@@ -14,10 +14,29 @@ def test_a_common_request_is_understood() -> None:
         b"x-forwarded-for: 10.0.0.1\r\nX-Request-Id: mine\r\n\r\n[1]"
     )
     assert head is not None
-    assert (head.model, head.version, head.query) == ("iris", "1", b"?a=b")
+    assert (head.model, head.version) == ("iris", "1")
     assert (head.host, head.length, head.request_id) == (b"localhost:8000", 3, b"mine")
-    assert head.forwarded_for == b"10.0.0.1"
-    assert head.rest == b"X-Odd: \xe9 \r\nX-Odd: 2\r\n", "order, spelling and duplicates are kept"
+    assert head.raw.endswith(b"mine\r\n\r\n")
+    assert head.target == b"?a=b HTTP/1.1\r\nhost: "
+    assert head.lines == (
+        # Order, spelling and duplicates are kept.
+        b"\r\nX-Odd: \xe9 \r\nX-Odd: 2\r\ncontent-length: 3\r\nx-forwarded-host: localhost:8000"
+        b"\r\nx-forwarded-proto: http\r\nx-forwarded-for: 10.0.0.1, "
+    )
+
+
+def test_what_proxies_before_us_told_is_kept() -> None:
+    head = parse_request(
+        LINE + b"Host: inner\r\ncontent-length: 0\r\nx-forwarded-for: 10.0.0.1\r\n"
+        b"X-Forwarded-For: 10.0.0.2\r\nX-Forwarded-For: \r\nX-Forwarded-Host: outer\r\n"
+        b"X-Forwarded-Proto: https\r\nX-Request-Id: <script>\r\n\r\n"
+    )
+    assert head is not None
+    assert head.lines == (
+        b"\r\ncontent-length: 0\r\nx-forwarded-host: outer\r\nx-forwarded-proto: https\r\n"
+        b"x-forwarded-for: 10.0.0.1, 10.0.0.2, "
+    )
+    assert head.request_id == b"", "one that is not harmless is replaced"
 
 
 UNUSUAL = {
@@ -96,18 +115,19 @@ def test_what_the_lane_takes_uvicorns_parser_reads_alike(pieces: list[bytes]) ->
         return
     seen = Seen()
     parser = httptools.HttpRequestParser(seen)
-    parser.feed_data(head_bytes[: head.end] + b"z" * head.length)
+    parser.feed_data(head.raw + b"z" * head.length)
     assert seen.complete
     assert parser.get_method() == b"POST"
-    assert seen.url == b"/v1/models/iris/predict" + head.query
+    assert seen.url + b" HTTP/1.1\r\nhost: " == b"/v1/models/iris/predict" + head.target
     assert [value for name, value in seen.headers if name == b"content-length"] == [
         b"%d" % head.length
     ]
     assert [value for name, value in seen.headers if name == b"host"] == [head.host]
     own = {b"host", b"content-length", b"connection", b"x-request-id"}
     rest = [name for name, _ in seen.headers if name not in own]
-    lines = head.rest.split(b"\r\n")[:-1]
-    assert [line.partition(b":")[0].lower() for line in lines] == rest
+    added = [b"content-length", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-for"]
+    lines = head.lines.split(b"\r\n")[1:]
+    assert [line.partition(b":")[0].lower() for line in lines] == rest + added
 
 
 def test_an_answer_is_understood() -> None:
@@ -116,7 +136,8 @@ def test_an_answer_is_understood() -> None:
     )
     assert head is not None
     assert (head.status, head.length, head.chunked, head.keeps) == (200, 3, False, True)
-    assert head.rest == b"X-A: b\r\n"
+    assert head.status_line == b"HTTP/1.1 200 \r\n"
+    assert head.lines == b"X-A: b\r\ncontent-length: 3\r\n"
 
 
 @pytest.mark.parametrize(
