@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Self
 
+from longshore.router import ejection
 from longshore.router.errors import Busy, NotReady
 from longshore.router.table import Replica, RoutedVersion, Table
 
@@ -60,8 +61,24 @@ class Slot:
     ) -> None:
         self.end()
 
+    def failed(self) -> None:
+        """Note that the replica failed, so that it is left alone for a moment."""
+        now, replica, version = self._table.clock(), self.replica, self.version
+        if ejection.failed(replica, now) and len(version.replicas) > 1:
+            version.meter.ejections += 1
+            log.warning(
+                "replica %.12s of %s failed, and gets no request for %g s while others can",
+                replica.endpoint.replica,
+                version.key,
+                replica.out_until - now,
+            )
+
     def move(self) -> bool:
-        """Go to a replica that was not tried yet; return False, and stay, where there is none."""
+        """Go to a replica that was not tried yet; return False, and stay, where there is none.
+
+        The one that it leaves counts as failed.
+        """
+        self.failed()
         self._tried.append(self.replica)
         try:
             other = reserve(self.version, self._table.clock(), self._tried)
@@ -92,7 +109,8 @@ def reserve(version: RoutedVersion, now: float, tried: Collection[Replica] = ())
         free = [each for each in replicas if each.in_flight < limit and each not in tried]
         if not free:
             raise Busy(version.key, len(replicas), limit)
-        replica = pick(version, free, now)
+        well = [each for each in free if not ejection.is_out(each, now)]
+        replica = pick(version, well or free, now)
     else:
         route = version.route
         raise NotReady(version.key, route.state, route.reason, route.hint)

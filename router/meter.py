@@ -25,6 +25,7 @@ class Meter:
         "_tick_ends",
         "_ticks",
         "answers",
+        "ejections",
         "in_flight",
         "last_answer",
         "last_request",
@@ -38,6 +39,8 @@ class Meter:
         self.last_answer: float | None = None
         self.answers: Counter[str] = Counter()
         """How many requests ended as what: ``2xx`` to ``5xx``, or ``aborted``."""
+        self.ejections = 0
+        """How often a replica was taken out for a moment."""
         self.latencies = [0] * (len(LATENCY_BOUNDS) + 1)
         self.seconds = 0.0
         """All latencies together."""

@@ -47,6 +47,11 @@ class TableCollector(Collector):
             "longshore_requests_in_flight", "Requests in flight now.", labels=_LABELS
         )
         endpoints = GaugeMetricFamily("longshore_endpoints", "Ready replicas.", labels=_LABELS)
+        ejections = CounterMetricFamily(
+            "longshore_ejections",
+            "How often a replica that failed was taken out for a moment.",
+            labels=_LABELS,
+        )
         for version in self._table.versions():
             labels = (version.key.name, version.key.version)
             endpoints.add_metric(labels, len(version.replicas))
@@ -55,8 +60,9 @@ class TableCollector(Collector):
             in_flight.add_metric(labels, version.meter.in_flight)
             for outcome, count in version.meter.answers.items():
                 requests.add_metric((*labels, outcome), count)
+            ejections.add_metric(labels, version.meter.ejections)
             latency.add_metric(labels, _buckets(version.meter), version.meter.seconds)
-        yield from (requests, latency, in_flight, endpoints)
+        yield from (requests, latency, in_flight, endpoints, ejections)
 
 
 def registry_of(table: Table) -> CollectorRegistry:

@@ -34,13 +34,15 @@ _FEW = 3
 class Replica:
     """One replica and its requests in flight; lives on after it left the table until they end."""
 
-    __slots__ = ("endpoint", "host", "in_flight", "quiet")
+    __slots__ = ("endpoint", "failures", "host", "in_flight", "out_until", "quiet")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.host = str(endpoint.address).encode()
         """Its address, as it stands in a Host header."""
         self.in_flight = 0
+        self.failures = 0
+        self.out_until = 0.0
         self.quiet: asyncio.Event | None = None
         """Set when the last request ends; made by whoever waits for that."""
 

@@ -17,6 +17,7 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from longshore.core.types import Limits
+from longshore.router import ejection
 from longshore.router.admission import Slot
 from longshore.router.errors import ReplicaFailed, RequestError, TimedOut
 from longshore.router.headers import RawHeaders
@@ -105,6 +106,7 @@ class Upstream:
                     protocol = connection.protocol if connection else None
                     yield _answer(slot, response)
                     _check_end(response, protocol)
+                    ejection.answered(slot.replica)
                 finally:
                     response.close()
         except TimeoutError as error:
@@ -144,6 +146,7 @@ class Upstream:
             told = _failed(slot, "refused the connection", error, sent=False)
             raise _NotSent(told) from error
         except TimeoutError as error:
+            slot.failed()
             raise TimedOut(slot.version.key, "first byte", limits.first_byte) from error
         except aiohttp.ClientResponseError as error:
             raise _failed(slot, "answered something that is not HTTP", error) from error
@@ -243,6 +246,8 @@ def _check_end(response: ClientResponse, protocol: ResponseHandler | None) -> No
 def _failed(
     slot: Slot, what: str, error: Exception | None = None, *, sent: bool = True
 ) -> ReplicaFailed:
+    """Note that the replica failed, and return the error that tells it."""
+    slot.failed()
     why = f": {error}" if error and str(error) else ""
     return ReplicaFailed(slot.version.key, slot.replica.endpoint.replica, what + why, sent=sent)
 

@@ -7,6 +7,7 @@ answer, a connection ended, time is up), passes on what there is to pass on, and
 import logging
 from typing import TYPE_CHECKING
 
+from longshore.router import ejection
 from longshore.router.admission import Slot
 from longshore.router.errors import ReplicaFailed, RequestError, TimedOut
 from longshore.router.lane.pool import Connection
@@ -254,9 +255,11 @@ class Exchange:
             and self._sent_at is not None
             and now - self._sent_at > limits.first_byte + SWEEP
         ):
+            self._slot.failed()
             self._fail(TimedOut(self._slot.version.key, "first byte", limits.first_byte))
 
     def _failure(self, what: str) -> ReplicaFailed:
+        self._slot.failed()
         return ReplicaFailed(self._slot.version.key, self._slot.replica.endpoint.replica, what)
 
     def _fail(self, error: RequestError) -> None:
@@ -292,6 +295,8 @@ class Exchange:
         if connection:
             connection.exchange = None
             whole = outcome is not ABORTED and answer is not None and not self._unsent
+            if whole and self._slot.replica.failures:
+                ejection.answered(self._slot.replica)
             if whole and answer and answer.keeps and not self._left:
                 connection.hold(False)
                 lane.pool.give(connection, lane.now)
