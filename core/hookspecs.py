@@ -184,7 +184,8 @@ def longshore_authenticate(
 
     :param headers: the request's headers, names in lowercase; the last of repeated ones.
     :param settings: the platform's settings; ``settings.api_key`` is the key to be known by.
-    :return: the caller, or None where this plugin does not recognise one.
+    :return: the caller, or None where this plugin does not recognise one. ``remember`` spares
+        this caller's next requests the question.
     """
 
 

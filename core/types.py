@@ -493,3 +493,8 @@ class Identity(Value):
     name: str
     how: str
     """How it was recognised: ``"bearer key"``."""
+    remember: float = Field(default=0, ge=0)
+    """Seconds for which whoever sends the same ``Authorization`` header may be taken for the same
+    caller; 0: plugins are asked for every request, which is slower. Set it only where no other
+    header matters, and no longer than a key that was withdrawn may still be good for.
+    """

@@ -8,6 +8,9 @@ from longshore.core.hookspecs import hookimpl
 from longshore.core.settings import Settings
 from longshore.core.types import Identity
 
+REMEMBER = 60.0
+"""Seconds; the key cannot change while the platform runs."""
+
 
 class Plugin:
     """Recognises callers by ``Authorization: Bearer KEY``."""
@@ -24,7 +27,7 @@ class Plugin:
         # Header fields are bytes, which HTTP servers hand on as Latin-1.
         if not _same(sent.strip().encode("latin-1", "replace"), key.encode()):
             return None
-        return Identity(name="api-key", how="bearer key")
+        return Identity(name="api-key", how="bearer key", remember=REMEMBER)
 
 
 def _same(one: bytes, other: bytes) -> bool:

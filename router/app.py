@@ -1,5 +1,6 @@
 """The HTTP side of the platform, put together. A request passes the layers from the top down."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from longshore.core.settings import is_loopback
 from longshore.router import problems
 from longshore.router.auth import Authentication, Fence, names_us
 from longshore.router.body_limit import BodyLimit
+from longshore.router.callers import Callers
 from longshore.router.lane import Lane
 from longshore.router.management import management_routes
 from longshore.router.openapi import ANY_PROBLEM, DocumentedApp
@@ -48,7 +50,8 @@ def build_app(platform: Platform, table: Table) -> DocumentedApp:
         responses=ANY_PROBLEM,
     )
     app.authenticates = platform.authenticates
-    app.lane = _lane(platform, table)
+    callers = Callers(time.monotonic)
+    app.lane = _lane(platform, table, callers)
     # The key that opened Longshore is none of a model's business.
     strip = (b"authorization",) if platform.authenticates else ()
     app.include_router(prediction_routes(platform, table, upstream, strip))
@@ -58,14 +61,14 @@ def build_app(platform: Platform, table: Table) -> DocumentedApp:
     # The one that is added last is called first.
     app.add_middleware(BodyLimit, most=min(platform.settings.max_body, MOST_BUFFERED))
     if platform.authenticates:
-        app.add_middleware(Authentication, platform=platform)
+        app.add_middleware(Authentication, platform=platform, callers=callers)
     else:
         app.add_middleware(Fence, host=platform.settings.host)
     app.add_middleware(RequestId)
     return app
 
 
-def _lane(platform: Platform, table: Table) -> Lane:
+def _lane(platform: Platform, table: Table, callers: Callers) -> Lane:
     host = platform.settings.host
     on_loopback = is_loopback(host)
     return Lane(
@@ -74,7 +77,7 @@ def _lane(platform: Platform, table: Table) -> Lane:
         # As the fence has it, for the requests that it does not see.
         is_our_host=lambda given: not on_loopback or names_us(given, host),
         # Plugins that recognise callers may take their time, which only the long way has.
-        is_open=not platform.authenticates,
+        callers=callers if platform.authenticates else None,
     )
 
 

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from longshore.core.platform import Platform
 from longshore.core.settings import is_loopback
+from longshore.router.callers import Callers
 from longshore.router.errors import Forbidden, Unauthenticated
 
 OPEN = frozenset({"/", "/healthz", "/readyz"})
@@ -33,11 +34,13 @@ class Authentication:
     Args:
         app: what to call.
         platform: asked who is calling.
+        callers: told who was recognised.
     """
 
-    def __init__(self, app: ASGIApp, platform: Platform) -> None:
+    def __init__(self, app: ASGIApp, platform: Platform, callers: Callers) -> None:
         self._app = app
         self._platform = platform
+        self._callers = callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request.
@@ -57,6 +60,7 @@ class Authentication:
                     "the key from LONGSHORE_API_KEY.",
                 )
             scope["state"]["identity"] = identity
+            self._callers.remember(headers.get("authorization", "").encode("latin-1"), identity)
         await self._app(scope, receive, send)
 
 

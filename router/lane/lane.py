@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from longshore.core.errors import LongshoreError
 from longshore.router.admission import Slot
+from longshore.router.callers import Callers
 from longshore.router.lane.exchange import SWEEP, Exchange
 from longshore.router.lane.pool import Pool
-from longshore.router.lane.wire import RequestHead
+from longshore.router.lane.wire import RequestHead, parse_request
 from longshore.router.table import Table
 
 if TYPE_CHECKING:
@@ -28,11 +29,17 @@ class Lane:
         most: largest body in bytes.
         is_our_host: whether a Host header names this platform; others take the long way, which
             tells them off.
-        is_open: False sends every request the long way.
+        callers: whom to let in; all others take the long way, which asks who they are. None where
+            nobody has to be known.
     """
 
     def __init__(
-        self, table: Table, *, most: int, is_our_host: Callable[[str], bool], is_open: bool
+        self,
+        table: Table,
+        *,
+        most: int,
+        is_our_host: Callable[[str], bool],
+        callers: Callers | None,
     ) -> None:
         self.table = table
         self.loop: asyncio.AbstractEventLoop
@@ -41,7 +48,7 @@ class Lane:
         """The loop's time, as of the last sweep; good enough for time-outs."""
         self._most = most
         self._is_our_host = is_our_host
-        self._is_open = is_open
+        self._callers = callers
         self._our_hosts: set[bytes] = set()
         self._exchanges: set[Exchange] = set()
         self._sweeping: asyncio.TimerHandle | None = None
@@ -70,7 +77,9 @@ class Lane:
             None where there is none, or where the request is to be refused: the long way finds
             the same, and tells it in full.
         """
-        if not self._is_open or head.length > self._most:
+        if head.length > self._most:
+            return None
+        if self._callers and not self._callers.knows(head.authorization):
             return None
         if head.host not in self._our_hosts and not self._ours(head.host):
             return None
@@ -87,6 +96,10 @@ class Lane:
         exchange = Exchange(self, client, slot, head)
         self._exchanges.add(exchange)
         return exchange
+
+    def read(self, data: bytes) -> RequestHead | None:
+        """Return the head of a request that the lane may take, or None for anything else."""
+        return parse_request(data, keyed=self._callers is not None)
 
     def ended(self, exchange: Exchange) -> None:
         """Hear that an exchange is over."""

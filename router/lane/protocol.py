@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from longshore.router.lane.lane import Lane
-from longshore.router.lane.wire import MOST_REMEMBERED, RequestHead, parse_request
+from longshore.router.lane.wire import MOST_REMEMBERED, RequestHead
 
 if TYPE_CHECKING:
     from longshore.router.lane.exchange import Exchange
@@ -112,7 +112,7 @@ class LaneProtocol(HttpToolsProtocol):
     def _try_lane(self, data: bytes) -> bool:
         head = self._known
         if head is None or not data.startswith(head.raw):
-            head = parse_request(data)
+            head = self._lane.read(data)
             if head is None:
                 return False
             if len(head.raw) <= MOST_REMEMBERED:

@@ -44,6 +44,9 @@ _REQUEST_OWN = re.compile(
     rb"|proxy-[a-z-]+):([^\r]*+)\r\n",
     re.IGNORECASE | re.MULTILINE,
 )
+_KEYED_REQUEST_OWN = re.compile(
+    _REQUEST_OWN.pattern.replace(b"(host|", b"(host|authorization|"), _REQUEST_OWN.flags
+)
 _ANSWER_OWN = re.compile(
     rb"^(content-length|transfer-encoding|connection|keep-alive|date|x-request-id"
     rb"|x-longshore-version|upgrade|te|trailer|proxy-[a-z-]+):([^\r]*+)\r\n",
@@ -67,6 +70,8 @@ class RequestHead:
     length: int
     request_id: bytes
     """As the client sent it; empty for none, or one that is not harmless."""
+    authorization: bytes
+    """As the client sent it, where callers need a key; empty otherwise."""
     target: bytes
     """From the query to the name of the Host header, for the replica."""
     lines: bytes
@@ -95,21 +100,30 @@ class Malformed(Exception):
     """A replica sent something that is not HTTP/1.1."""
 
 
-def parse_request(data: bytes) -> RequestHead | None:  # noqa: C901 - one ladder over the names
-    """Return the head of a common prediction request, or None for anything else."""
+def parse_request(  # noqa: C901 - one ladder over the names
+    data: bytes, *, keyed: bool = False
+) -> RequestHead | None:
+    """Return the head of a common prediction request, or None for anything else.
+
+    Args:
+        data: what came first.
+        keyed: whether callers need a key, which is then none of a model's business.
+    """
     match = _REQUEST.match(data)
     if match is None or match.end() > MOST_HEAD:
         return None
     model, version, query, fields = match.groups()
-    parts = _REQUEST_OWN.split(fields)
+    parts = (_KEYED_REQUEST_OWN if keyed else _REQUEST_OWN).split(fields)
     host = length = None
-    given = forwarded_for = forwarded_host = forwarded_proto = b""
+    authorization = given = forwarded_for = forwarded_host = forwarded_proto = b""
     for index in range(1, len(parts), 3):
         name, value = parts[index].lower(), parts[index + 1].strip(b" \t")
         if name == b"host" and host is None:
             host = value
         elif name == b"content-length" and length is None and _is_number(value):
             length = int(value)
+        elif name == b"authorization" and not authorization:
+            authorization = value
         elif name == b"connection" and value.lower() == b"keep-alive":
             pass
         elif name == b"x-request-id" and not given:
@@ -132,6 +146,7 @@ def parse_request(data: bytes) -> RequestHead | None:  # noqa: C901 - one ladder
         host,
         length,
         given if is_sane_request_id(given) else b"",
+        authorization,
         (query or b"") + b" HTTP/1.1\r\nhost: ",
         b"\r\n%bcontent-length: %d\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\n"
         b"x-forwarded-for: %b"

@@ -16,7 +16,9 @@ def authenticate(authorization: str | None, key: str | None = KEY) -> Identity |
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
 def test_the_key_is_recognised_however_the_scheme_is_written(scheme: str) -> None:
-    assert authenticate(f"{scheme} {KEY}") == Identity(name="api-key", how="bearer key")
+    assert authenticate(f"{scheme} {KEY}") == Identity(
+        name="api-key", how="bearer key", remember=60
+    )
 
 
 def test_a_key_beyond_ascii_is_recognised_as_servers_hand_it_on() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,9 @@ from parts.routed import Routed, routed
 
 from longshore.core.settings import Settings
 from longshore.plugins.sql_registry.registry import SqlRegistry
+from longshore.router.lane.lane import Lane
+from longshore.router.lane.protocol import LaneProtocol
+from longshore.router.lane.wire import RequestHead
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -48,3 +51,18 @@ async def small(state: Path) -> AsyncIterator[Routed]:
     """A router that takes bodies of up to 1,000 bytes."""
     async with routed(state, max_body=1000) as running:
         yield running
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+    """Notes of each request that looked common whether the lane took it."""
+    notes: list[bool] = []
+    original = Lane.admit
+
+    def admit(lane: Lane, head: RequestHead, client: LaneProtocol) -> object:
+        exchange = original(lane, head, client)
+        notes.append(exchange is not None)
+        return exchange
+
+    monkeypatch.setattr(Lane, "admit", admit)
+    return notes  # type: ignore[return-value] # pytest takes a list as well

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from parts.routed import Routed, routed
 
+from longshore.core.types import Identity
 from longshore.plugins import api_keys
+from longshore.router.callers import MOST, Callers
 
 KEY = {"authorization": "Bearer secret"}
 
@@ -59,6 +61,42 @@ async def test_with_the_key_all_is_as_before_and_the_key_stays_here(locked: Rout
     uniform = {"model": "iris", "features": [1]}
     assert (await locked.http.post("/v1/predict", json=uniform, headers=KEY)).status_code == 200
     assert replica.last.header("authorization") is None
+
+
+async def test_a_caller_that_is_known_takes_the_fast_lane(
+    locked: Routed, taken: list[bool]
+) -> None:
+    replica = await locked.serving()
+    for headers, status in ((KEY, 200), (KEY, 200), ({"authorization": "Bearer wrong"}, 401)):
+        answer = await locked.http.post("/v1/models/iris/predict", content=b"x", headers=headers)
+        assert answer.status_code == status
+        assert all(each.header("authorization") is None for each in replica.requests)
+    assert taken == [False, True, False], "the first time somebody has to look at the key"
+
+
+async def test_without_keys_the_header_is_the_models_own(router: Routed, taken: list[bool]) -> None:
+    replica = await router.serving()
+    await router.http.post("/v1/models/iris/predict", content=b"x", headers=KEY)
+    assert replica.last.header("authorization") == "Bearer secret"
+    assert taken == [True]
+
+
+async def test_only_who_may_be_remembered_is_and_not_for_ever() -> None:
+    now = 100.0
+    callers = Callers(lambda: now)
+    callers.remember(b"Bearer a", Identity(name="a", how="test", remember=10))
+    callers.remember(b"Bearer b", Identity(name="b", how="test"))
+    callers.remember(b"", Identity(name="nobody", how="test", remember=10))
+    assert [callers.knows(each) for each in (b"Bearer a", b"Bearer b", b"")] == [True, False, False]
+    now += 10
+    assert not callers.knows(b"Bearer a")
+
+
+async def test_no_more_callers_are_remembered_than_the_bound() -> None:
+    callers = Callers(lambda: 0.0)
+    for number in range(MOST + 1):
+        callers.remember(b"%d" % number, Identity(name="a", how="test", remember=10))
+    assert sum(callers.knows(b"%d" % number) for number in range(MOST + 1)) == 1
 
 
 async def test_with_a_key_any_host_name_will_do(locked: Routed) -> None:

@@ -2,32 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
 
 import pytest
 from parts.replica import Exchange
 from parts.routed import Routed, model_route, route, until
 
-from longshore.router.lane.lane import Lane
-from longshore.router.lane.protocol import LaneProtocol
-from longshore.router.lane.wire import RequestHead
-
 HEAD = b"POST /v1/models/iris/predict HTTP/1.1\r\nHost: localhost\r\n"
-
-
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
-    """Notes of each request that looked common whether the lane took it."""
-    notes: list[bool] = []
-    original = Lane.admit
-
-    def admit(lane: Lane, head: RequestHead, client: LaneProtocol) -> object:
-        exchange = original(lane, head, client)
-        notes.append(exchange is not None)
-        return exchange
-
-    monkeypatch.setattr(Lane, "admit", admit)
-    return notes  # type: ignore[return-value] # pytest takes a list as well
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:
