@@ -94,7 +94,7 @@ for point in entry_points(group="longshore.plugins"):
 
 
 def test_importing_longshore_is_quick(python: Path, tmp_path: Path) -> None:
-    code = "import time; t = time.perf_counter(); import longshore; print(time.perf_counter() - t)"
+    code = "import time; t = time.process_time(); import longshore; print(time.process_time() - t)"
     best = min(float(run_python(python, code, cwd=tmp_path)) for _ in range(3))
     assert best < MOST_SECONDS
 

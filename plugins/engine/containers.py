@@ -6,7 +6,7 @@ All that is needed to go on with a container after Longshore was killed stands i
 import re
 import secrets
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -189,6 +189,8 @@ class Container:
     oom_killed: bool
     error: str
     """What the engine could not do for it."""
+    program: str = ""
+    """What runs in it: the first word of its entry point or command."""
 
 
 def parse_container(inspected: Mapping[str, Any]) -> Container:
@@ -216,7 +218,13 @@ def parse_container(inspected: Mapping[str, Any]) -> Container:
         exit_code=None if lives else state.get("ExitCode"),
         oom_killed=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
+        program=next(iter([*_words(config.get("Entrypoint")), *_words(config.get("Cmd"))]), ""),
     )
+
+
+def _words(given: str | Sequence[str] | None) -> Sequence[str]:
+    # Podman gives an entry point as one string.
+    return given.split() if isinstance(given, str) else given or ()
 
 
 def _name(name: str) -> str:

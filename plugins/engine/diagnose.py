@@ -10,6 +10,10 @@ from longshore.plugins.engine.kernel import Listening
 _READ_ONLY = re.compile(
     r"read-?only file ?system|\bEROFS\b|\berrno 30\b|\bos error 30\b", re.IGNORECASE
 )
+_NOT_EXECUTED = re.compile(
+    r"catatonit.*failed to exec pid1: (?P<c>.+)|\btini\b.*\bexec .+ failed: (?P<t>.+)"
+)
+"""What an engine's own process 1 says of a program that it cannot run."""
 _KILLED = 128 + 9
 _LONGEST_QUOTE = 300
 
@@ -39,6 +43,9 @@ def why_exited(container: Container, log_tail: Sequence[str], *, oom: bool) -> s
     if container.error:
         reason += f": {_quoted(container.error)}"
     last = next((line for line in reversed(log_tail) if line.strip()), "")
+    if found := _NOT_EXECUTED.search(last):
+        program = container.program or "its program"
+        return f"{program} cannot be run in the image: {found['c'] or found['t']}"
     return f"{reason}; last line: {_quoted(last)}" if last else f"{reason}, and wrote nothing"
 
 

@@ -6,11 +6,14 @@ another process namespace, where /proc shows somebody else or nothing.
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 _LISTEN = "0A"
+_INITS = frozenset({"catatonit", "docker-init", "podman-init", "tini"})
+"""What engines put before the image's program as process 1."""
 _KERNEL_LOG = "/dev/kmsg"
 _RECORD = 8192
 
@@ -50,23 +53,38 @@ def listening(pid: int, container: str, proc: Path = Path("/proc")) -> Listening
 
 
 def ignores(pid: int, container: str, signal: int, proc: Path = Path("/proc")) -> bool:
-    """Return whether a signal would certainly do nothing to a container's process 1.
+    """Return whether a signal to a container's process 1 would certainly do nothing.
 
-    The kernel drops signals that process 1 of a container has no handler for.
+    The kernel drops signals that process 1 of a container has no handler for. An engine's own
+    process 1 passes signals on to the image's program, which may have chosen to ignore them.
     """
     if not _is_of(pid, container, proc):
         return False
     try:
-        status = (proc / str(pid) / "status").read_text()
+        first = _status(pid, proc)
+        # The last number is the one inside: only process 1 of a namespace is so protected.
+        if first.get("NSpid", "").split()[-1:] != ["1"]:
+            return False
+        # One that is blocked waits for whoever reads it by sigwait or signalfd.
+        if not (_has(first, "SigCgt", signal) or _has(first, "SigBlk", signal)):
+            return True
+        if first.get("Name") not in _INITS:
+            return False
+        children = (proc / str(pid) / "task" / str(pid) / "children").read_text().split()
+        return bool(children) and all(
+            _has(_status(int(each), proc), "SigIgn", signal) for each in children
+        )
     except OSError:
         return False
-    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    # The last number is the one inside: only process 1 of a namespace is so protected.
-    if fields.get("NSpid", "").split()[-1:] != ["1"]:
-        return False
-    # One that is blocked waits for whoever reads it by sigwait or signalfd.
-    heeded = int(fields.get("SigCgt", "0"), 16) | int(fields.get("SigBlk", "0"), 16)
-    return not heeded >> (signal - 1) & 1
+
+
+def _status(pid: int, proc: Path) -> Mapping[str, str]:
+    lines = (proc / str(pid) / "status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def _has(status: Mapping[str, str], mask: str, signal: int) -> bool:
+    return bool(int(status.get(mask, "0"), 16) >> (signal - 1) & 1)
 
 
 def oom_killed(container: str) -> bool:

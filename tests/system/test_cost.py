@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,12 @@ def test_ten_versions_at_rest_cost_little(at_rest: Up, behave: str) -> None:
     assert share < 0.02
 
 
+def work(server: int) -> float:
+    """Return the seconds of processor time that the server and our ended children had so far."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return cpu_seconds(server) + children.ru_utime + children.ru_stime
+
+
 @pytest.mark.engine
 def test_a_thousand_versions_are_listed_and_converged_quickly(at_rest: Up) -> None:
     async def fill() -> None:
@@ -76,17 +83,19 @@ def test_a_thousand_versions_are_listed_and_converged_quickly(at_rest: Up) -> No
     at_rest.state.mkdir()
     asyncio.run(fill())
     at_rest.start()
-    taken = []
+    assert at_rest.process
+    taken, worked = [], []
     for _ in range(3):
-        begun = time.monotonic()
+        begun, before = time.monotonic(), work(at_rest.process.pid)
         listed = at_rest.run("models")
         taken.append(time.monotonic() - begun)
+        worked.append(work(at_rest.process.pid) - before)
     assert listed.stdout.count("model-") >= 1000
-    assert at_rest.process
     before = cpu_seconds(at_rest.process.pid)
     time.sleep(15)
     # Three passes or four, each at its interval of 5 s.
     each_pass = (cpu_seconds(at_rest.process.pid) - before) / 3
     print(f"\nmodels {min(taken):.2f} s, at most {each_pass:.2f} s of CPU a pass")
-    assert min(taken) < 1
+    # Where nothing else works on the machine, it is what the command takes.
+    assert min(worked) < 1
     assert each_pass < 2

@@ -17,6 +17,7 @@ from longshore.core.names import VersionKey
 from longshore.core.types import Address, ReplicaState, Workload
 from longshore.plugins.engine import probe
 from longshore.plugins.engine.backend import EngineBackend
+from longshore.plugins.engine.containers import STOP_GRACE
 
 pytestmark = pytest.mark.engine
 
@@ -119,7 +120,7 @@ async def test_stubborn_container_is_stopped(backend: EngineBackend, workload: B
     # Nobody in it hears SIGTERM, so that waiting for it would be in vain.
     await backend.apply(workload(env={"IGNORE_TERM": "1"}))
     await eventually(backend, ready)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(STOP_GRACE * 0.8):
         await backend.delete(IRIS)
 
 

@@ -40,6 +40,20 @@ ENDED = Container(
 @pytest.mark.parametrize(
     "line",
     [
+        "ERROR (catatonit:6): failed to exec pid1: No such file or directory",
+        "[FATAL tini (7)] exec python3 failed: No such file or directory",
+    ],
+)
+def test_a_program_that_the_engines_init_cannot_run(line: str) -> None:
+    ended = replace(ENDED, program="python3", exit_code=127)
+    assert why_exited(ended, ("x", line), oom=False) == (
+        "python3 cannot be run in the image: No such file or directory"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         "OSError: [Errno 30] Read-only file system: '/x'",
         "Error: EROFS: read-only file system, open '/x'",
         "open /x: read-only file system",

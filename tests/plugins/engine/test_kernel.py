@@ -65,5 +65,27 @@ def test_signals_that_do_nothing(
     assert ignores(7, "cd" * 32, 15, proc) is False
 
 
+@pytest.mark.parametrize(
+    ("name", "children", "expected"),
+    [
+        ("catatonit", {"9": 1 << 14}, True),
+        ("catatonit", {"9": 0}, False),
+        ("docker-init", {"9": 1 << 14, "10": 0}, False),
+        ("catatonit", {}, False),
+        ("python3", {"9": 1 << 14}, False),
+    ],
+)
+def test_signals_that_an_init_passes_on_in_vain(
+    proc: Path, name: str, children: dict[str, int], expected: bool
+) -> None:
+    (proc / "7/status").write_text(f"Name:\t{name}\nNSpid:\t7\t1\nSigBlk:\t{1 << 14:016x}\n")
+    (proc / "7/task/7").mkdir(parents=True)
+    (proc / "7/task/7/children").write_text(" ".join(children) + " ")
+    for child, ignored in children.items():
+        (proc / child).mkdir()
+        (proc / child / "status").write_text(f"Name:\tpython3\nSigIgn:\t{ignored:016x}\n")
+    assert ignores(7, CONTAINER, 15, proc) is expected
+
+
 def test_no_container_was_killed_that_never_was() -> None:
     assert oom_killed(CONTAINER) is False
