@@ -51,6 +51,7 @@ def wrk(
     seconds: float,
     body: int = 0,
     versions: int = 0,
+    heads: int = 0,
 ) -> Outcome:
     """POST over so many connections, each as soon as its last answer came.
 
@@ -61,11 +62,20 @@ def wrk(
         seconds: whole ones; at least one.
         body: bytes to send; 0 sends a small JSON document.
         versions: spread the requests over so many of ``Crowd``; 0 sends them all to the call.
+        heads: send so many different heads in turn; 0 sends the same one over and over.
     """
     url = f"http://127.0.0.1:{subject.port}{subject.path(call)}"
     length = f"-d{max(1, round(seconds))}s"
     options = ["-t1", f"-c{connections}", length, "--timeout", "30s"]
-    script = ["-s", str(HERE / "conf" / "post.lua"), url, "--", str(body), str(versions)]
+    script = [
+        "-s",
+        str(HERE / "conf" / "post.lua"),
+        url,
+        "--",
+        str(body),
+        str(versions),
+        str(heads),
+    ]
     done = subprocess.run(  # noqa: S603 - our own script, our own numbers
         [need("wrk"), *options, *script], capture_output=True, text=True, check=False
     )

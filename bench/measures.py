@@ -14,6 +14,9 @@ from bench.subjects import Crowd, Subject
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
+HEADS = 1000
+"""Different heads in turn, so that no connection sees the same one twice in a row."""
+
 UPDATES = 20
 """How often a second the table changes where that is measured."""
 
@@ -32,6 +35,10 @@ def requests(bench: Bench) -> Iterator[Result]:
             bench.warm(ray)
             rows |= bench.compare("requests", [ray], lambda each: bench.ask(each, 32))
     yield Result("requests", "Small predictions, 32 connections", rows, "requests/s", note=note)
+    with bench.references() as running:
+        rows = bench.compare("heads", running, lambda each: bench.ask(each, 32, heads=HEADS))
+    title = "Small predictions, 32 connections, each request with a head of its own"
+    yield Result("heads", title, rows, "requests/s")
 
 
 def one_connection(bench: Bench) -> Iterator[Result]:
@@ -145,7 +152,8 @@ def versions(bench: Bench) -> Iterator[Result]:
         asked = {alone.name: 1, calm.name: 1, many.name: crowd.models}
 
         def ask(subject: Subject) -> Row:
-            row = bench.ask(subject, 32, versions=asked[subject.name])
+            # All with as many different heads, which cost something by themselves.
+            row = bench.ask(subject, 32, versions=asked[subject.name], heads=HEADS)
             return {**row, "memory MiB": subject.process.rss_mib()}
 
         running = [bench.warm(alone), bench.warm(calm), many]

@@ -83,11 +83,16 @@ class Bench:
         wrk(subject, "predict", connections=32, seconds=1)
         return subject
 
-    def ask(self, subject: Subject, connections: int, versions: int = 0) -> Row:
+    def ask(self, subject: Subject, connections: int, *, versions: int = 0, heads: int = 0) -> Row:
         """Let wrk ask for small predictions, and watch the processor time that these take."""
         began, used = time.monotonic(), subject.process.cpu_seconds()
         seen = wrk(
-            subject, "predict", connections=connections, seconds=self.seconds, versions=versions
+            subject,
+            "predict",
+            connections=connections,
+            seconds=self.seconds,
+            versions=versions,
+            heads=heads,
         )
         if seen.errors:
             self.say(

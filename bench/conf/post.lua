@@ -1,20 +1,26 @@
 -- POSTs over and over, and prints what came of it as one line of JSON.
 -- Arguments: bytes of the body (0: a small JSON document); how many versions to ask in turn (0: only
--- the one that the URL names).
+-- the one that the URL names); how many different heads to send in turn (0: always the same one).
 local requests, turn = {}, 0
 
 function init(args)
-  local size, versions = tonumber(args[1]), tonumber(args[2])
+  local size, versions, heads = tonumber(args[1]), tonumber(args[2]), tonumber(args[3])
   wrk.method = "POST"
   wrk.headers["Content-Type"] = "application/json"
   wrk.body = size > 0 and string.rep("x", size) or '{"features":[5.1,3.5,1.4,0.25]}'
-  if versions > 0 then
-    for i = 0, versions - 1 do
-      requests[i + 1] = wrk.format(nil, "/v1/models/crowd-" .. i .. "/versions/0/predict")
+  local count = math.max(versions, heads)
+  if count > 0 then
+    for i = 0, count - 1 do
+      local path = wrk.path
+      if versions > 0 then
+        path = "/v1/models/crowd-" .. i % versions .. "/versions/0/predict"
+      end
+      if heads > 0 then wrk.headers["X-Trace"] = string.format("%08d", i) end
+      requests[i + 1] = wrk.format(nil, path)
     end
     -- Only where it is needed: without this function wrk sends one prepared request.
     function request()
-      turn = turn % versions + 1
+      turn = turn % count + 1
       return requests[turn]
     end
   end
