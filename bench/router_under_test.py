@@ -16,6 +16,7 @@ from pathlib import Path
 import pluggy
 import uvloop
 
+from longshore.compose import settle
 from longshore.core import hookspecs
 from longshore.core.controller import Controller
 from longshore.core.hooks import Hooks
@@ -139,6 +140,7 @@ async def run(options: argparse.Namespace) -> None:
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
     )
+    settle()
     async with serve(build_app(platform, table), "127.0.0.1", options.port, grace=1):
         while line := await lines.readline():
             seconds, rate = map(float, line.split()[1:])
