@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
-from longshore.core.names import ModelName, VersionKey, VersionName
+from longshore.core.names import ModelName, StickyHeader, VersionKey, VersionName
 from longshore.core.quantities import Cpu, Memory, mebibytes, millicores
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -442,13 +442,31 @@ class VersionRecord(Value):
     status: VersionStatus = VersionStatus()
 
 
-class TrafficRule(Value):
-    """Which share of a model's requests each version gets.
+class Shadow(Value):
+    """A version that gets copies of a model's requests, and whose answers nobody gets."""
 
-    Without weights, the version that was registered last and is ready gets them all.
-    """
+    version: VersionName
+    percent: float = Field(default=100, gt=0, le=100)
+    """Which share of the requests is copied, drawn at random."""
+
+
+class TrafficRule(Value):
+    """Which version gets a request that names none, and whether another gets a copy of it."""
 
     weights: Mapping[VersionName, Annotated[int, Field(ge=0, le=1_000_000)]] = {}
+    """Which share of the requests each version gets.
+
+    Without weights, the version that was registered last and is ready gets them all; one that is
+    the shadow is passed over.
+    """
+    sticky: StickyHeader | None = None
+    """Name of a header: requests with the same value of it get the same version.
+
+    It holds as long as the weights stand; when they change, few callers move. A request without
+    the header is drawn at random.
+    """
+    shadow: Shadow | None = None
+    """Gets copies of the requests that other versions answer."""
 
     @model_validator(mode="after")
     def _somebody_gets_traffic(self) -> Self:

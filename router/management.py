@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from longshore.core.errors import InvalidInput, NotFound
 from longshore.core.names import VersionKey, check_model_name, check_version_name
 from longshore.core.platform import Plan, Platform
+from longshore.core.traffic import warnings
 from longshore.core.types import (
     Decision,
     Event,
@@ -62,6 +63,13 @@ class Events(BaseModel):
     events: Sequence[Event]
 
 
+class Shared(Model):
+    """A model whose traffic rule was replaced."""
+
+    warnings: Sequence[str] = ()
+    """What the rule will not do as things are: a version that it names is not ready, say."""
+
+
 def management_routes(platform: Platform) -> APIRouter:
     """Return the endpoints."""
     router = APIRouter(prefix="/api", tags=["management"], responses=openapi.problems(503))
@@ -93,10 +101,15 @@ def _add_models(router: APIRouter, platform: Platform) -> None:
         summary="Share a model's requests among versions",
         responses=openapi.problems(404, 422),
     )
-    async def set_traffic(name: Name, rule: TrafficRule) -> Model:
-        """Replace the traffic rule; without weights the newest ready version gets all requests."""
+    async def set_traffic(name: Name, rule: TrafficRule) -> Shared:
+        """Replace the whole traffic rule: what is left out of it is not kept.
+
+        Without weights the newest ready version gets all requests. A rule that names a version
+        which is not ready is taken, with a warning.
+        """
         await platform.set_traffic(_existing(name), rule)
-        return await platform.model(name)
+        model = await platform.model(name)
+        return Shared(**dict(model), warnings=warnings(model))
 
 
 def _add_versions(router: APIRouter, platform: Platform) -> None:

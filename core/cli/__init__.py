@@ -16,7 +16,7 @@ CLIENT_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "register": _ROOM + "register:register",
         "sleep": _ROOM + "changing:sleep",
         "wake": _ROOM + "changing:wake",
-        "traffic": _ROOM + "changing:traffic",
+        "traffic": _ROOM + "traffic:traffic",
         "delete": _ROOM + "changing:delete",
     },
     "Ask them": {"predict": _ROOM + "serving:predict"},

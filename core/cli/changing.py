@@ -1,4 +1,4 @@
-"""The commands that change what is registered: ``delete``, ``sleep``, ``wake``, ``traffic``."""
+"""The commands that change what is registered: ``delete``, ``sleep``, ``wake``."""
 
 import sys
 
@@ -6,21 +6,16 @@ import click
 
 from longshore.core.cli.client import Client
 from longshore.core.cli.options import (
-    Checked,
     Target,
-    json_option,
-    model_argument,
     pass_client,
     platform_option,
     target_argument,
 )
-from longshore.core.cli.output import COLOURS, print_json, say, table
+from longshore.core.cli.output import say
 from longshore.core.cli.waiting import wait_until_ready
 from longshore.core.errors import InvalidInput
-from longshore.core.names import VersionKey, check_version_name
-from longshore.core.types import Model, State, TrafficRule
-
-_HEAVIEST = 1_000_000
+from longshore.core.names import VersionKey
+from longshore.core.types import State
 
 
 @click.command()
@@ -104,71 +99,3 @@ def wake(client: Client, /, *, target: Target, wait: bool) -> None:
     woken = wait_until_ready(client, key, before)
     ready = woken.status.state is State.READY
     say(f"{key} is ready." if ready else f"{key} was put to sleep again.")
-
-
-def _weight(text: str) -> tuple[str, int]:
-    version, equals, weight = text.partition("=")
-    if not (equals and weight.isascii() and weight.isdigit() and int(weight) <= _HEAVIEST):
-        raise ValueError(
-            f"{text!a} is no share: write VERSION=WEIGHT, the weight a whole number "
-            f"from 0 to {_HEAVIEST:,}"
-        )
-    return check_version_name(version), int(weight)
-
-
-@click.command()
-@model_argument
-@click.argument("weights", nargs=-1, type=Checked("VERSION=WEIGHT", _weight))
-@click.option("--clear", is_flag=True, help="No rule: the newest ready version gets all requests.")
-@json_option
-@platform_option
-@pass_client
-def traffic(
-    client: Client,
-    /,
-    *,
-    name: str,
-    weights: tuple[tuple[str, int], ...],
-    clear: bool,
-    as_json: bool,
-) -> None:
-    """Show or set which share of a model's requests each version gets.
-
-    \b
-    Examples:
-      longshore traffic iris
-      longshore traffic iris 1=90 2=10
-    """
-    if weights or clear:
-        model = client.set_traffic(name, _rule(weights, clear))
-    else:
-        model = client.model(name)
-    if as_json:
-        print_json(model.traffic)
-    elif not model.traffic.weights:
-        say("No rule: the newest version that is ready gets all requests.")
-    else:
-        _show(model)
-
-
-def _rule(weights: tuple[tuple[str, int], ...], clear: bool) -> TrafficRule:
-    shares = dict(weights)
-    if clear and weights:
-        raise click.UsageError("--clear takes no weights")
-    if len(shares) < len(weights):
-        raise click.UsageError("a version has two weights")
-    if weights and not any(shares.values()):
-        raise click.UsageError("all weights are 0, so that no version would get a request")
-    return TrafficRule(weights=shares)
-
-
-def _show(model: Model) -> None:
-    states = {each.version.key.version: each.status.state for each in model.versions}
-    weights = model.traffic.weights
-    total = sum(weights.values())
-    rows = [
-        (version, str(weight), f"{weight / total:.1%}", states.get(version, ""))
-        for version, weight in weights.items()
-    ]
-    colours = {state.value: colour for state, colour in COLOURS.items()}
-    table(("VERSION", "WEIGHT", "SHARE", "STATE"), rows, colours=colours)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     update,
 )
 
+from longshore.core import traffic
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Registry
 from longshore.core.types import (
@@ -122,10 +123,8 @@ class SqlRegistry(Registry):
             sql.execute(delete(t.models).where(this_model))
             return True
         rule: TrafficRule = sql.execute(select(t.models.c.traffic).where(this_model)).scalar_one()
-        if key.version in rule.weights:
-            left = {name: each for name, each in rule.weights.items() if name != key.version}
-            # A rule that leaves nobody any traffic is none.
-            rule = TrafficRule(weights=left if any(left.values()) else {})
+        if key.version in traffic.versions_in(rule):
+            rule = traffic.without(rule, key.version)
             sql.execute(update(t.models).where(this_model).values(traffic=rule))
         return True
 
@@ -156,7 +155,7 @@ class SqlRegistry(Registry):
         known = set(sql.scalars(select(t.versions.c.version).where(t.versions.c.model == name)))
         if not known:
             raise rows.no_model(sql, name)
-        for version in rule.weights:
+        for version in traffic.versions_in(rule):
             if version not in known:
                 raise rows.no_version(sql, VersionKey(name, version))
         sql.execute(update(t.models).where(t.models.c.name == name).values(traffic=rule))

@@ -10,11 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from longshore.core.names import (
     MODEL_RULE,
+    STICKY_RULE,
     VERSION_RULE,
     ModelName,
     VersionKey,
     VersionName,
     check_model_name,
+    check_sticky_header,
     check_version_name,
 )
 
@@ -138,3 +140,35 @@ def test_keys_are_read_as_they_are_written(name: str, version: str) -> None:
 def test_what_is_no_key_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VersionKey.parse(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["x-user-id", "X-User-ID", "cookie", "_", "a" * 64, "x!#$%&'*+.^`|~"]
+)
+def test_tokens_name_sticky_headers(name: str) -> None:
+    assert check_sticky_header(name) == name.lower()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a" * 65,
+        "x user",
+        "x:user",
+        "x-user\n",
+        "x-\u00fcser",
+        # Becomes an ASCII k when it is lowered.
+        "x-\u212aelvin",
+        "Connection",
+        "TE",
+        "transfer-encoding",
+        "proxy-authorization",
+        "host",
+        "content-length",
+        "x-longshore-shadow",
+    ],
+)
+def test_no_other_header_can_be_sticky(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be sticky: " + re.escape(STICKY_RULE)):
+        check_sticky_header(name)

@@ -84,12 +84,54 @@ async def test_sleep_and_wake(router: Routed) -> None:
 async def test_traffic(router: Routed) -> None:
     await router.http.put(IRIS_1, json=SPEC)
     rule = await router.http.put("/api/models/iris/traffic", json={"weights": {"1": 100}})
-    assert (rule.status_code, rule.json()["traffic"]) == (200, {"weights": {"1": 100}})
+    told = {"weights": {"1": 100}, "sticky": None, "shadow": None}
+    assert (rule.status_code, rule.json()["traffic"]) == (200, told)
     unknown = await router.http.put("/api/models/iris/traffic", json={"weights": {"7": 1}})
     assert unknown.status_code == 404
     nobody = await router.http.put("/api/models/iris/traffic", json={"weights": {"1": 0}})
     assert nobody.status_code == 422
     assert "all weights are 0" in nobody.json()["errors"][0]["detail"]
+
+
+async def test_a_rule_is_replaced_as_a_whole_and_warns_of_what_is_not_ready(
+    router: Routed,
+) -> None:
+    for number in "12":
+        await router.http.put(f"/api/models/iris/versions/{number}", json=SPEC)
+    whole = {"weights": {"1": 1}, "sticky": "X-User-Id", "shadow": {"version": "2"}}
+    answer = (await router.http.put("/api/models/iris/traffic", json=whole)).json()
+    assert answer["traffic"] == {
+        "weights": {"1": 1},
+        "sticky": "x-user-id",
+        "shadow": {"version": "2", "percent": 100},
+    }
+    first, second = answer["warnings"]
+    assert first.startswith("iris:1 is pending, so that 100.0% of the requests get 503 for now")
+    assert second.startswith("iris:2 is pending, so that copies for it come to nothing")
+    answer = (await router.http.put("/api/models/iris/traffic", json={})).json()
+    assert answer["traffic"] == {"weights": {}, "sticky": None, "shadow": None}
+    assert answer["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "pointer"),
+    [
+        ({"sticky": "connection"}, "/sticky"),
+        ({"sticky": "a b"}, "/sticky"),
+        ({"shadow": {"version": "a b"}}, "/shadow/version"),
+        ({"shadow": {"version": "1", "percent": 101}}, "/shadow/percent"),
+        ({"shadow": "1"}, "/shadow"),
+    ],
+)
+async def test_what_is_wrong_with_a_rule_is_pointed_at(
+    router: Routed, rule: Any, pointer: str
+) -> None:
+    await router.http.put(IRIS_1, json=SPEC)
+    answer = await router.http.put("/api/models/iris/traffic", json=rule)
+    assert answer.status_code == 422
+    assert [each["pointer"] for each in answer.json()["errors"]] == [pointer]
+    unknown = await router.http.put("/api/models/iris/traffic", json={"shadow": {"version": "7"}})
+    assert unknown.status_code == 404
 
 
 async def test_events(router: Routed) -> None:

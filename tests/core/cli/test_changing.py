@@ -1,9 +1,7 @@
-import json
-
 from parts.cli_program import Call
 from parts.management_api import StandIn
 
-from longshore.core.types import TrafficRule, Wish
+from longshore.core.types import Wish
 
 
 def test_a_version_is_deleted_without_asking(call: Call, api: StandIn) -> None:
@@ -54,17 +52,3 @@ def test_wake_without_waiting(call: Call, api: StandIn) -> None:
     call("sleep", "iris")
     assert "longshore show iris:1" in call("wake", "iris", "--no-wait").stdout
     assert api.records[key].wish is Wish.RUN
-
-
-def test_traffic_is_set_shown_and_cleared(call: Call, api: StandIn) -> None:
-    api.add("iris", "1")
-    api.add("iris", "2", state="failed")
-    assert "newest version that is ready" in call("traffic", "iris").stdout
-    heading, first, second = call("traffic", "iris", "1=90", "2=30").stdout.splitlines()
-    assert heading.split() == ["VERSION", "WEIGHT", "SHARE", "STATE"]
-    assert first.split() == ["1", "90", "75.0%", "ready"]
-    assert second.split() == ["2", "30", "25.0%", "failed"]
-    assert api.rules["iris"] == TrafficRule(weights={"1": 90, "2": 30})
-    assert json.loads(call("traffic", "iris", "--json").stdout) == {"weights": {"1": 90, "2": 30}}
-    assert "newest version that is ready" in call("traffic", "iris", "--clear").stdout
-    assert api.rules["iris"] == TrafficRule()

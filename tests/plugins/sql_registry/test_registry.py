@@ -13,6 +13,7 @@ from longshore.core.types import (
     Event,
     Load,
     Progress,
+    Shadow,
     State,
     TrafficRule,
     VersionStatus,
@@ -189,7 +190,11 @@ async def test_a_model_lives_as_long_as_its_last_version(registry: SqlRegistry) 
 
 async def test_traffic_is_replaced_as_a_whole(registry: SqlRegistry) -> None:
     await add(registry, "1", "2")
-    await registry.set_traffic("iris", TrafficRule(weights={"2": 10, "1": 90}))
+    whole = TrafficRule(
+        weights={"2": 10, "1": 90}, sticky="x-user-id", shadow=Shadow(version="2", percent=0.5)
+    )
+    await registry.set_traffic("iris", whole)
+    assert (await registry.model("iris")).traffic == whole
     await registry.set_traffic("iris", TrafficRule(weights={"2": 1}))
     assert (await registry.model("iris")).traffic == TrafficRule(weights={"2": 1})
 
@@ -201,6 +206,8 @@ async def test_traffic_goes_to_versions_that_exist(registry: SqlRegistry) -> Non
     with pytest.raises(NotFound, match="no version 'iris:2'") as caught:
         await registry.set_traffic("iris", TrafficRule(weights={"1": 1, "2": 1}))
     assert caught.value.nearest == ("iris:1",)
+    with pytest.raises(NotFound, match="no version 'iris:3'"):
+        await registry.set_traffic("iris", TrafficRule(shadow=Shadow(version="3")))
     assert (await registry.model("iris")).traffic == TrafficRule()
 
 
@@ -219,6 +226,18 @@ async def test_a_deleted_version_leaves_the_traffic_rule(
     await registry.set_traffic("iris", TrafficRule(weights=before))
     await registry.delete_version(IRIS)
     assert (await registry.model("iris")).traffic.weights == after
+
+
+async def test_a_deleted_version_is_no_shadow_any_more(registry: SqlRegistry) -> None:
+    await add(registry, "1", "2", "3")
+    rule = TrafficRule(weights={"2": 1}, sticky="x-user-id", shadow=Shadow(version="1"))
+    await registry.set_traffic("iris", rule)
+    await registry.delete_version(VersionKey("iris", "3"))
+    assert (await registry.model("iris")).traffic == rule
+    await registry.delete_version(IRIS)
+    assert (await registry.model("iris")).traffic == TrafficRule(
+        weights={"2": 1}, sticky="x-user-id"
+    )
 
 
 async def test_wish_and_status_never_overwrite_each_other(registry: SqlRegistry) -> None:

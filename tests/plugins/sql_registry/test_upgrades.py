@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from longshore.core.errors import StartRefused
 from longshore.core.names import VersionKey
-from longshore.core.types import Decision, Load
+from longshore.core.types import Decision, Load, TrafficRule
 from longshore.plugins.sql_registry.connect import make_engine, read_url
 from longshore.plugins.sql_registry.database import Database
 from longshore.plugins.sql_registry.migrate import MIGRATIONS, REVISION_TABLE, draft, revisions
@@ -82,7 +82,7 @@ async def test_an_older_database_is_upgraded_and_keeps_its_data(
     await upgrade(url, newer)
     await upgrade(url, newer)
     with engine.begin() as connection:
-        assert revisions(connection) == ("0002",)
+        assert revisions(connection) == ("0003",)
         row = connection.execute(text("SELECT version, image_digest, pinned FROM versions")).one()
         assert row == ("1", "sha256:" + "a" * 64, None)
         assert connection.scalar(text("SELECT count(*) FROM decisions")) == 1
@@ -91,6 +91,26 @@ async def test_an_older_database_is_upgraded_and_keeps_its_data(
         # What refers to versions still goes with them.
         connection.execute(text("DELETE FROM versions"))
         assert connection.scalar(text("SELECT count(*) FROM decisions")) == 0
+
+
+async def test_a_traffic_rule_of_the_first_release_is_read(
+    url: str, engine: Engine, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("__pycache__", "r0002*"))
+    await upgrade(url, first)
+    with engine.begin() as connection:
+        assert revisions(connection) == ("0001",)
+    old, new = SqlRegistry(url), SqlRegistry(url)
+    await old.add_version(examples_of.version(), [DECISION])
+    await old.close()
+    with engine.begin() as connection:
+        connection.execute(text("""UPDATE models SET traffic = '{"weights": {"1": 5}}'"""))
+    await new.open()
+    assert (await new.model("iris")).traffic == TrafficRule(weights={"1": 5})
+    await new.close()
+    with pytest.raises(StartRefused, match="made by a newer release"):
+        await upgrade(url, first)
 
 
 async def test_a_newer_database_is_refused_and_left_alone(
@@ -102,12 +122,12 @@ async def test_a_newer_database_is_refused_and_left_alone(
         await registry.open()
     await registry.close()
     assert caught.value.message == (
-        "the database was made by a newer release of Longshore: it is at revision 0002, "
-        "and this release knows up to 0001"
+        "the database was made by a newer release of Longshore: it is at revision 0003, "
+        "and this release knows up to 0002"
     )
     assert "pip install --upgrade longshore" in caught.value.hint
     with engine.begin() as connection:
-        assert revisions(connection) == ("0002",)
+        assert revisions(connection) == ("0003",)
 
 
 async def test_an_upgrade_that_fails_half_way_changes_nothing(
@@ -119,7 +139,7 @@ async def test_an_upgrade_that_fails_half_way_changes_nothing(
     with pytest.raises(RuntimeError, match="half way"):
         await upgrade(url, broken)
     with engine.begin() as connection:
-        assert revisions(connection) == ("0001",)
+        assert revisions(connection) == ("0002",)
     assert await registry.models() == before
     await registry.open()
 
