@@ -25,10 +25,14 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110 section 7.6.1, and the proxies' own credentials."""
 
+SHADOW = b"x-longshore-shadow"
+"""On the copy of a request, for a shadow; no client can make a request look like one."""
+
 # uvicorn asks the client to go on by itself, as nginx does, so the replica has no part in it.
 _ENDS_HERE = HOP_BY_HOP | {
     b"expect",
     b"host",
+    SHADOW,
     b"x-request-id",
     b"x-forwarded-for",
     b"x-forwarded-host",
@@ -119,6 +123,15 @@ def content_length(received: RawHeaders) -> int | None:
 def has_body(received: RawHeaders) -> bool:
     """Return whether a request with these headers has a body (RFC 9112 section 6.3)."""
     return bool(content_length(received)) or bool(_all(received, b"transfer-encoding"))
+
+
+def combined(received: RawHeaders, name: bytes) -> bytes | None:
+    """Return the value of a header, of several by one name as RFC 9110 section 5.3 joins them.
+
+    None where there is none, or an empty one.
+    """
+    values = (value.strip(b" \t") for value in _all(received, name))
+    return b", ".join(value for value in values if value) or None
 
 
 def _named_by_connection(received: RawHeaders) -> frozenset[bytes]:

@@ -96,5 +96,22 @@ class Meter:
         )
 
 
+class ShadowMeter(Meter):
+    """Counts the copies that a version got as a shadow, apart from what callers asked of it.
+
+    What they cost it is in its ordinary meter: in flight, rate and the times of the last ones, by
+    which the version is scaled.
+    """
+
+    __slots__ = ("copies", "held")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = 0
+        """Bytes of the bodies that are held for it."""
+        self.copies: Counter[tuple[str, str]] = Counter()
+        """How many copies became what, and why: ``sent``, ``failed`` or ``dropped``."""
+
+
 def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

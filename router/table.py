@@ -20,7 +20,8 @@ from longshore.core.names import VersionKey, check_model_name, check_version_nam
 from longshore.core.protocols import Balancer
 from longshore.core.routes import ModelRoute, VersionRoute
 from longshore.core.types import Endpoint, Load, TrafficRule
-from longshore.router.meter import Meter
+from longshore.router.meter import Meter, ShadowMeter
+from longshore.router.traffic import Header, no_headers, sticky_of
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class RoutedVersion:
         "replicas",
         "request_line",
         "route",
+        "shadow_meter",
     )
 
     def __init__(self, route: VersionRoute, balancer: Balancer | None, plugin: str) -> None:
@@ -76,6 +78,8 @@ class RoutedVersion:
         self.complained_at = 0.0
         """When its balancer's failure was last logged."""
         self.meter = Meter()
+        self.shadow_meter: ShadowMeter | None = None
+        """Counts the copies of requests that it got; None before the first."""
         # What every request needs of the version, which never changes.
         self.limits = route.version.spec.limits
         self.request_line = b"POST " + route.version.serving.predict_path.encode()
@@ -94,30 +98,65 @@ class RoutedVersion:
 class RoutedModel:
     """The versions of one model, and the share of requests that each gets."""
 
-    __slots__ = ("_bounds", "_weighted", "name", "versions")
+    __slots__ = (
+        "_bounds",
+        "_newest_first",
+        "_percent",
+        "_shadow",
+        "_sticky",
+        "_weighted",
+        "name",
+        "versions",
+    )
 
     def __init__(self, name: str, rule: TrafficRule, versions: dict[str, RoutedVersion]) -> None:
         self.name = name
         self.versions = versions
         """By version, oldest first."""
         shares = [
-            (versions[version], weight)
+            (version, weight, versions[version])
             for version, weight in rule.weights.items()
             if weight and version in versions
         ]
-        self._weighted = [version for version, _ in shares]
-        self._bounds = list(accumulate(weight for _, weight in shares))
+        self._weighted = [version for _, _, version in shares]
+        self._bounds = list(accumulate(weight for _, weight, _ in shares))
+        self._sticky = sticky_of(name, rule, shares)
+        self._shadow = versions.get(rule.shadow.version) if rule.shadow else None
+        self._percent = rule.shadow.percent if rule.shadow else 0
+        newest_first = list(reversed(versions.values()))
+        # What is tried out as a shadow must not answer callers only because it is the newest.
+        self._newest_first = [each for each in newest_first if each is not self._shadow]
+        self._newest_first = self._newest_first or newest_first
 
-    def choose(self, draw: Callable[[], float]) -> RoutedVersion:
+    @property
+    def has_shadow(self) -> bool:
+        """Whether some version gets copies of its requests."""
+        return self._shadow is not None
+
+    def choose(self, draw: Callable[[], float], header: Header) -> RoutedVersion:
         """Return the version for one request.
 
         Args:
             draw: gives a random number from 0 up to but not including 1.
+            header: gives the request's headers, asked only where requests stick.
         """
+        if self._sticky and (value := header(self._sticky.header)):
+            return self._sticky.choose(value)
         if self._bounds:
             return self._weighted[bisect_right(self._bounds, draw() * self._bounds[-1])]
-        newest_first = list(reversed(self.versions.values()))
+        newest_first = self._newest_first
         return next((each for each in newest_first if each.replicas), newest_first[0])
+
+    def shadow(self, primary: RoutedVersion, draw: Callable[[], float]) -> RoutedVersion | None:
+        """Return the version that gets a copy of one request; None where none does.
+
+        Args:
+            primary: answers the request; it gets no copy of it.
+            draw: gives a random number from 0 up to but not including 1.
+        """
+        if self._shadow is None or self._shadow is primary or draw() * 100 >= self._percent:
+            return None
+        return self._shadow
 
 
 class Table:
@@ -166,13 +205,31 @@ class Table:
             )
         return found
 
-    def choose(self, name: str) -> RoutedVersion:
+    def choose(self, name: str, header: Header = no_headers) -> RoutedVersion:
         """Return the version that a model's traffic rule picks for one request.
+
+        Args:
+            name: the model's.
+            header: gives the request's headers, by which it may stick to a version.
 
         Raises:
             NotFound: there is no such model; with the nearest names.
         """
-        return (self._models.get(name) or self._model(name)).choose(self._draw)
+        return (self._models.get(name) or self._model(name)).choose(self._draw, header)
+
+    def has_shadow(self, name: str) -> bool:
+        """Return whether requests to a model may have to be copied; False for an unknown one."""
+        model = self._models.get(name)
+        return model is not None and model.has_shadow
+
+    def shadow(self, primary: RoutedVersion) -> RoutedVersion | None:
+        """Return the version that gets a copy of a request which ``choose`` gave a version.
+
+        Args:
+            primary: that version.
+        """
+        model = self._models.get(primary.key.name)
+        return model.shadow(primary, self._draw) if model else None
 
     def versions(self) -> Iterator[RoutedVersion]:
         """Yield all versions."""

@@ -6,6 +6,7 @@ recognised by their first bytes and relayed here, below ASGI, several times fast
 goes on to uvicorn and FastAPI untouched, byte by byte as it came. Read the pieces in this order:
 
     wire      what a request's and an answer's head look like; pure functions over bytes
+    sticky    reading one header out of a head, for a traffic rule
     pool      kept connections to replicas
     exchange  one request and its answer: relay, time-outs, accounting
     lane      what all exchanges share: who may take it, and the clock

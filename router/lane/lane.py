@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from longshore.router.admission import Slot
 from longshore.router.callers import Callers
 from longshore.router.lane.exchange import SWEEP, Exchange
 from longshore.router.lane.pool import Pool
+from longshore.router.lane.sticky import header_of
 from longshore.router.lane.wire import RequestHead, parse_request
 from longshore.router.table import Table
 
@@ -86,8 +88,11 @@ class Lane:
         try:
             if head.version:
                 version = self.table.version(head.model, head.version)
+            elif self.table.has_shadow(head.model):
+                # Copying takes the body apart, which only the long way does.
+                return None
             else:
-                version = self.table.choose(head.model)
+                version = self.table.choose(head.model, partial(header_of, head))
             slot = Slot(self.table, version)
         except LongshoreError:
             return None

@@ -40,8 +40,8 @@ _ANSWER = re.compile(
 # of it in one piece, which travels on unchanged.
 _REQUEST_OWN = re.compile(
     rb"^(host|content-length|connection|x-request-id|x-forwarded-for|x-forwarded-host"
-    rb"|x-forwarded-proto|transfer-encoding|expect|upgrade|te|trailer|keep-alive|http2-settings"
-    rb"|proxy-[a-z-]+):([^\r]*+)\r\n",
+    rb"|x-forwarded-proto|x-longshore-shadow|transfer-encoding|expect|upgrade|te|trailer"
+    rb"|keep-alive|http2-settings|proxy-[a-z-]+):([^\r]*+)\r\n",
     re.IGNORECASE | re.MULTILINE,
 )
 _KEYED_REQUEST_OWN = re.compile(

@@ -77,9 +77,12 @@ def route(
     )
 
 
-def model_route(*versions: VersionRoute, **weights: int) -> ModelRoute:
+def model_route(
+    *versions: VersionRoute, rule: TrafficRule | None = None, **weights: int
+) -> ModelRoute:
     """Return the route of a model; weights are named ``v1`` for version 1."""
-    rule = TrafficRule(weights={name.removeprefix("v"): each for name, each in weights.items()})
+    if rule is None:
+        rule = TrafficRule(weights={name.removeprefix("v"): each for name, each in weights.items()})
     return ModelRoute(name=versions[0].version.key.name, traffic=rule, versions=versions)
 
 
