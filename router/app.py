@@ -22,6 +22,7 @@ from longshore.router.openapi import ANY_PROBLEM, DocumentedApp
 from longshore.router.operations import operation_routes
 from longshore.router.predictions import prediction_routes
 from longshore.router.request_id import RequestId
+from longshore.router.shadow import Shadows
 from longshore.router.table import Table
 from longshore.router.uniform import MOST_BUFFERED
 from longshore.router.upstream import Upstream
@@ -35,10 +36,11 @@ def build_app(platform: Platform, table: Table) -> DocumentedApp:
         table: where prediction requests go; the controller keeps it up to date.
     """
     upstream = Upstream()
+    shadows = Shadows(table, upstream)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with upstream.running():
+        async with upstream.running(), shadows.running():
             yield
 
     app = DocumentedApp(
@@ -54,7 +56,7 @@ def build_app(platform: Platform, table: Table) -> DocumentedApp:
     app.lane = _lane(platform, table, callers)
     # The key that opened Longshore is none of a model's business.
     strip = (b"authorization",) if platform.authenticates else ()
-    app.include_router(prediction_routes(platform, table, upstream, strip))
+    app.include_router(prediction_routes(platform, table, upstream, shadows, strip))
     app.include_router(management_routes(platform))
     app.include_router(operation_routes(platform, table))
     _add_error_handlers(app)

@@ -63,6 +63,40 @@ class TableCollector(Collector):
             ejections.add_metric(labels, version.meter.ejections)
             latency.add_metric(labels, _buckets(version.meter), version.meter.seconds)
         yield from (requests, latency, in_flight, endpoints, ejections)
+        yield from self._of_shadows()
+
+    def _of_shadows(self) -> Iterator[Metric]:
+        copies = CounterMetricFamily(
+            "longshore_shadow_copies",
+            "Copies of requests for a shadow: sent, with an answer; failed, without a whole one; "
+            "or dropped, not tried. The reason says why.",
+            labels=(*_LABELS, "outcome", "reason"),
+        )
+        requests = CounterMetricFamily(
+            "longshore_shadow_requests",
+            "Requests that a version got as a shadow, by the class of their status.",
+            labels=(*_LABELS, "status"),
+        )
+        latency = HistogramMetricFamily(
+            "longshore_shadow_request_seconds",
+            "Seconds from the sending of a copy to its answer's last byte.",
+            labels=_LABELS,
+        )
+        in_flight = GaugeMetricFamily(
+            "longshore_shadow_copies_in_flight", "Copies on their way now.", labels=_LABELS
+        )
+        for version in self._table.versions():
+            meter = version.shadow_meter
+            if meter is None:
+                continue
+            labels = (version.key.name, version.key.version)
+            in_flight.add_metric(labels, meter.in_flight)
+            for (outcome, reason), count in meter.copies.items():
+                copies.add_metric((*labels, outcome, reason), count)
+            for outcome, count in meter.answers.items():
+                requests.add_metric((*labels, outcome), count)
+            latency.add_metric(labels, _buckets(meter), meter.seconds)
+        yield from (copies, requests, latency, in_flight)
 
 
 def registry_of(table: Table) -> CollectorRegistry:

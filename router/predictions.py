@@ -10,7 +10,9 @@ from longshore.core.errors import NotFound
 from longshore.core.platform import Platform
 from longshore.router import openapi
 from longshore.router.errors import NotSupported
+from longshore.router.headers import combined
 from longshore.router.relay import Relay
+from longshore.router.shadow import Copy, Shadows
 from longshore.router.table import RoutedVersion, Table
 from longshore.router.uniform import PredictAnswer, PredictRequest, Uniform
 from longshore.router.upstream import Upstream
@@ -27,7 +29,11 @@ Number = Annotated[str, Path(description="The version.")]
 
 
 def prediction_routes(
-    platform: Platform, table: Table, upstream: Upstream, strip: Iterable[bytes]
+    platform: Platform,
+    table: Table,
+    upstream: Upstream,
+    shadows: Shadows,
+    strip: Iterable[bytes],
 ) -> APIRouter:
     """Return the endpoints.
 
@@ -35,12 +41,13 @@ def prediction_routes(
         platform: knows the contracts and the settings.
         table: knows where requests go.
         upstream: the way there.
+        shadows: copies for other versions.
         strip: names of request headers that are not for containers.
     """
     router = APIRouter(prefix="/v1", tags=["predictions"])
-    uniform = Uniform(table, upstream, platform.contracts, strip)
+    uniform = Uniform(table, upstream, shadows, platform.contracts, strip)
 
-    def relay(version: RoutedVersion, target: str) -> Relay:
+    def relay(version: RoutedVersion, target: str, copy: Copy | None = None) -> Relay:
         return Relay(
             table,
             version,
@@ -48,6 +55,7 @@ def prediction_routes(
             target=target,
             most=platform.settings.max_body,
             strip=strip,
+            copy=copy,
         )
 
     def predict_path(version: RoutedVersion, request: Request) -> str:
@@ -75,9 +83,15 @@ def prediction_routes(
         openapi_extra=openapi.OPAQUE_REQUEST,
     )
     async def predict_model(name: Name, request: Request) -> Response:
-        """Do the same with the version that the model's traffic rule picks."""
-        found = table.choose(name)
-        return relay(found, predict_path(found, request))
+        """Do the same with the version that the model's traffic rule picks.
+
+        Where the rule is sticky, the same value of its header gets the same version; where it has a
+        shadow, that gets a copy of the request, of which the caller notices nothing.
+        """
+        received = request.scope["headers"]
+        found = table.choose(name, lambda header: combined(received, header))
+        copy = shadows.copy(found, lambda version: predict_path(version, request))
+        return relay(found, predict_path(found, request), copy)
 
     @router.post(
         "/predict",

@@ -5,6 +5,7 @@ Both directions have back-pressure: the next piece is read when the last one was
 
 import logging
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -12,10 +13,13 @@ from starlette.types import Receive, Scope, Send
 from longshore.core.errors import LongshoreError
 from longshore.router.admission import Slot
 from longshore.router.client import Client, ClientLeft
-from longshore.router.headers import to_client, to_replica
+from longshore.router.headers import content_length, to_client, to_replica
 from longshore.router.problems import problem_of
 from longshore.router.table import RoutedVersion, Table
-from longshore.router.upstream import Outgoing, Upstream
+from longshore.router.upstream import HeadersFor, Outgoing, Upstream
+
+if TYPE_CHECKING:
+    from longshore.router.shadow import Copy
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,7 @@ class Relay(Response):
         target: path and query for the container, percent-encoded.
         most: largest request body in bytes.
         strip: names of request headers that are not for the container.
+        copy: of the request, for a shadow.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Relay(Response):
         target: str,
         most: int,
         strip: Iterable[bytes] = (),
+        copy: "Copy | None" = None,
     ) -> None:
         super().__init__()
         self._table = table
@@ -51,6 +57,7 @@ class Relay(Response):
         self._target = target
         self._most = most
         self._strip = frozenset(strip)
+        self._copy = copy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay one request, and count it.
@@ -77,6 +84,8 @@ class Relay(Response):
             log.warning("answer cut off: %s", error.message)
         finally:
             meter.ended(outcome, arrived, clock())
+            if self._copy:
+                self._copy.close()
 
     async def _exchange(self, scope: Scope, receive: Receive, answer: "_ToClient") -> None:
         headers = scope["headers"]
@@ -84,19 +93,10 @@ class Relay(Response):
         client = Client(receive, headers, self._most, hint)
         with Slot(self._table, self._version) as slot:
             async with client.attached():
-                request = Outgoing(
-                    scope["method"],
-                    self._target,
-                    lambda address: to_replica(
-                        headers,
-                        host=address,
-                        peer=scope["client"][0] if scope["client"] else "",
-                        scheme=scope["scheme"],
-                        request_id=scope["state"]["request_id"],
-                        strip=self._strip,
-                    ),
-                    await client.body(),
-                )
+                for_replica, body = headers_for(scope, self._strip), await client.body()
+                if self._copy:
+                    body = self._copy.watch(body, for_replica, content_length(headers))
+                request = Outgoing(scope["method"], self._target, for_replica, body)
                 async with self._upstream.exchange(slot, request) as theirs:
                     await answer.begin(
                         theirs.status,
@@ -107,6 +107,21 @@ class Relay(Response):
                     async for piece in theirs.body.iter_any():
                         await answer.write(piece)
             await answer.end()
+
+
+def headers_for(scope: Scope, strip: Iterable[bytes]) -> HeadersFor:
+    """Return what makes the headers of a request for a replica; it holds on to nothing else of it.
+
+    Args:
+        scope: ASGI's.
+        strip: names of request headers that are not for the container.
+    """
+    received, scheme = scope["headers"], scope["scheme"]
+    peer = scope["client"][0] if scope["client"] else ""
+    request_id = scope["state"]["request_id"]
+    return lambda address: to_replica(
+        received, host=address, peer=peer, scheme=scheme, request_id=request_id, strip=strip
+    )
 
 
 class _ToClient:

@@ -1,12 +1,13 @@
 """The platform's own uniform call: features in, predictions out, whatever the container speaks."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from longshore.core.errors import InvalidInput, LongshoreError, Unavailable
 from longshore.core.names import ModelName, VersionName
@@ -14,11 +15,12 @@ from longshore.core.protocols import Contract
 from longshore.router.admission import Slot
 from longshore.router.client import Client, ClientLeft
 from longshore.router.errors import ContainerError, ReplicaFailed
-from longshore.router.headers import to_replica
+from longshore.router.headers import combined
 from longshore.router.problems import problem_of
-from longshore.router.relay import ABORTED
+from longshore.router.relay import ABORTED, headers_for
+from longshore.router.shadow import Copy, Shadows
 from longshore.router.table import RoutedVersion, Table
-from longshore.router.upstream import Answer, Outgoing, Upstream
+from longshore.router.upstream import Answer, HeadersFor, Outgoing, Upstream, in_pieces
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,6 @@ MOST_BUFFERED = 16 * 2**20
 """Largest body and answer of a uniform call, in bytes: both are held whole to be translated."""
 
 _EXCERPT = 1000
-_PIECE = 256 * 1024
 
 # These describe the client's body, or an answer that only the client could read.
 _OF_THE_ENVELOPE = (
@@ -64,6 +65,7 @@ class Uniform:
     Args:
         table: where the versions are.
         upstream: the way to them.
+        shadows: copies for other versions.
         contracts: how to talk to them, by name.
         strip: names of request headers that are not for containers.
     """
@@ -72,26 +74,30 @@ class Uniform:
         self,
         table: Table,
         upstream: Upstream,
+        shadows: Shadows,
         contracts: Mapping[str, Contract],
         strip: Iterable[bytes],
     ) -> None:
         self._table = table
         self._upstream = upstream
+        self._shadows = shadows
         self._contracts = contracts
         self._strip = (*strip, *_OF_THE_ENVELOPE)
 
     async def predict(self, asked: PredictRequest, request: Request) -> Response:
         """Translate a request, let a replica answer it, and translate the answer."""
-        version = (
-            self._table.version(asked.model, asked.version)
-            if asked.version
-            else self._table.choose(asked.model)
-        )
+        copy = None
+        if asked.version:
+            version = self._table.version(asked.model, asked.version)
+        else:
+            received = request.scope["headers"]
+            version = self._table.choose(asked.model, lambda name: combined(received, name))
+            copy = self._shadows.copy(version, _target)
         clock = self._table.clock
         arrived, outcome = clock(), ABORTED
         version.meter.arrived(arrived)
         try:
-            response = await self._predict(version, asked.features, request)
+            response = await self._predict(version, asked.features, request, copy)
             outcome = "2xx"
         except ClientLeft:
             return Response(status_code=499)  # nobody reads it
@@ -103,37 +109,24 @@ class Uniform:
         return response
 
     async def _predict(
-        self, version: RoutedVersion, features: JsonValue, request: Request
+        self,
+        version: RoutedVersion,
+        features: JsonValue,
+        request: Request,
+        copy: Copy | None,
     ) -> Response:
-        contract = self._contract(version)
-        body, content_type = _encode(contract, features)
-        described = [
-            (b"content-type", content_type.encode()),
-            (b"content-length", str(len(body)).encode()),
-        ]
-        outgoing = Outgoing(
-            "POST",
-            version.route.version.serving.predict_path,
-            lambda address: [
-                *to_replica(
-                    request.scope["headers"],
-                    host=address,
-                    peer=request.client.host if request.client else "",
-                    scheme=request.url.scheme,
-                    request_id=request.state.request_id,
-                    strip=self._strip,
-                ),
-                *described,
-            ],
-            _pieces(body),
-        )
+        headers, body = self._translated(version, features, request.scope)
+        outgoing = Outgoing("POST", _target(version), headers, in_pieces(body))
         client = Client(request.receive, (), most=0, hint="")
         with Slot(self._table, version) as slot:
+            if copy:
+                shadow, scope = copy.version, request.scope
+                copy.send(lambda: self._translated(shadow, features, scope))
             async with client.attached():
                 client.listen()
                 async with self._upstream.exchange(slot, outgoing) as answer:
                     theirs = await _read(slot, answer)
-            predictions = _decode(slot, contract, answer, theirs)
+            predictions = _decode(slot, self._contract(version), answer, theirs)
         key = version.key
         document = {"model": key.name, "version": key.version, "predictions": predictions}
         return Response(
@@ -142,6 +135,18 @@ class Uniform:
             media_type="application/json",
             headers={"x-longshore-version": str(key)},
         )
+
+    def _translated(
+        self, version: RoutedVersion, features: JsonValue, scope: Scope
+    ) -> tuple[HeadersFor, bytes]:
+        """Return a request as the version's contract has it: what makes its headers, its body."""
+        body, content_type = _encode(self._contract(version), features)
+        headers = headers_for(scope, self._strip)
+        described = [
+            (b"content-type", content_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        return lambda address: [*headers(address), *described], body
 
     def _contract(self, version: RoutedVersion) -> Contract:
         name = version.route.version.serving.contract
@@ -153,6 +158,10 @@ class Uniform:
                 "which needs no translation.",
             )
         return contract
+
+
+def _target(version: RoutedVersion) -> str:
+    return version.route.version.serving.predict_path
 
 
 def _encode(contract: Contract, features: JsonValue) -> tuple[bytes, str]:
@@ -200,8 +209,3 @@ def _defect(contract: Contract, error: Exception) -> LongshoreError:
         f"the contract {contract.name} failed: {type(error).__name__}",
         hint="This is a defect of the plugin that brings it; Longshore's log tells more.",
     )
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _PIECE):
-        yield body[start : start + _PIECE]

@@ -29,11 +29,15 @@ request that meets such an end is lost."""
 MOST_HEADER_BYTES = 64 * 1024
 MOST_HEADERS = 512
 _NO_STATUS = 600
+_PIECE = 256 * 1024
 
 # Headers that aiohttp would add on its own.
 _UNASKED = ("accept", "accept-encoding", "content-type", "user-agent")
 
 Body = bytes | AsyncIterator[bytes] | None
+
+HeadersFor = Callable[[str], RawHeaders]
+"""Makes a request's headers for the address of a replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,7 @@ class Outgoing:
     method: str
     target: str
     """Path and query, percent-encoded as they should arrive."""
-    headers: Callable[[str], RawHeaders]
-    """Makes the headers for the address of a replica."""
+    headers: HeadersFor
     body: Body = None
 
 
@@ -154,6 +157,12 @@ class Upstream:
             raise _failed(slot, "died before its answer", error) from error
         finally:
             clock.stop()
+
+
+async def in_pieces(body: bytes | bytearray) -> AsyncIterator[bytes]:
+    """Yield a body that is held whole in pieces that can be sent one by one."""
+    for start in range(0, len(body), _PIECE):
+        yield bytes(body[start : start + _PIECE])
 
 
 class _Clock:
