@@ -39,7 +39,11 @@ def test_the_page_shows_models_and_what_is_wrong_with_them(
     up.run("register", "behave", "1", behave)
     # It stays as it is; one that exits would be starting again every now and then.
     up.run("register", "broken", "1", behave, "--env", "PORT=9999", check=False)
+    up.run("traffic", "behave", "1=7", "--sticky", "x-user-id")
+    up.run("traffic", "broken", "--shadow", "1=50")
     page = shown(up.url, tmp_path / "profile")
+    assert '<td class="number">7 by x-user-id</td>' in page
+    assert '<td class="number">shadow of 50%</td>' in page
     assert '<td class="ready">ready</td>' in page
     assert '<td class="failed">failed</td>' in page
     assert "the container listens on 9999" in page
