@@ -25,7 +25,9 @@ class Meter:
         "_tick_ends",
         "_ticks",
         "answers",
+        "copies",
         "ejections",
+        "held",
         "in_flight",
         "last_answer",
         "last_request",
@@ -41,6 +43,10 @@ class Meter:
         """How many requests ended as what: ``2xx`` to ``5xx``, or ``aborted``."""
         self.ejections = 0
         """How often a replica was taken out for a moment."""
+        self.copies: Counter[str] = Counter()
+        """Of the meter of a shadow: how many copies became what, with the reason after a blank."""
+        self.held = 0
+        """Of the meter of a shadow: bytes of the bodies that are held for copies."""
         self.latencies = [0] * (len(LATENCY_BOUNDS) + 1)
         self.seconds = 0.0
         """All latencies together."""
@@ -94,23 +100,6 @@ class Meter:
             last_request_at=_moment(self.last_request),
             last_answer_at=_moment(self.last_answer),
         )
-
-
-class ShadowMeter(Meter):
-    """Counts the copies that a version got as a shadow, apart from what callers asked of it.
-
-    What they cost it is in its ordinary meter: in flight, rate and the times of the last ones, by
-    which the version is scaled.
-    """
-
-    __slots__ = ("copies", "held")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held = 0
-        """Bytes of the bodies that are held for it."""
-        self.copies: Counter[tuple[str, str]] = Counter()
-        """How many copies became what, and why: ``sent``, ``failed`` or ``dropped``."""
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -91,7 +91,8 @@ class TableCollector(Collector):
                 continue
             labels = (version.key.name, version.key.version)
             in_flight.add_metric(labels, meter.in_flight)
-            for (outcome, reason), count in meter.copies.items():
+            for became, count in meter.copies.items():
+                outcome, _, reason = became.partition(" ")
                 copies.add_metric((*labels, outcome, reason), count)
             for outcome, count in meter.answers.items():
                 requests.add_metric((*labels, outcome), count)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from longshore.core.errors import LongshoreError
 from longshore.router.admission import Slot
 from longshore.router.headers import SHADOW
-from longshore.router.meter import ShadowMeter
+from longshore.router.meter import Meter
 from longshore.router.problems import problem_of
 from longshore.router.relay import ABORTED
 from longshore.router.table import RoutedVersion, Table
@@ -77,12 +77,12 @@ class Shadows:
         version = self.table.shadow(primary)
         return Copy(self, version, primary, target(version)) if version else None
 
-    def has_room(self, meter: ShadowMeter) -> bool:
+    def has_room(self, meter: Meter) -> bool:
         """Return whether one more copy may be on its way."""
         bounds = self.bounds
         return meter.in_flight < bounds.copies and len(self._tasks) < bounds.all_copies
 
-    def hold(self, meter: ShadowMeter, size: int) -> bool:
+    def hold(self, meter: Meter, size: int) -> bool:
         """Take room for more bytes; return False, and take none, where there is not enough."""
         bounds = self.bounds
         if meter.held + size > bounds.size or self.size + size > bounds.all_size:
@@ -91,7 +91,7 @@ class Shadows:
         self.size += size
         return True
 
-    def let_go(self, meter: ShadowMeter, size: int) -> None:
+    def let_go(self, meter: Meter, size: int) -> None:
         """Give room back."""
         meter.held -= size
         self.size -= size
@@ -123,7 +123,7 @@ class Copy:
         self._body = bytearray()
         self._held = 0
         self._collecting = False
-        self._meter = version.shadow_meter = version.shadow_meter or ShadowMeter()
+        self._meter = version.shadow_meter = version.shadow_meter or Meter()
 
     # --- what the request tells; nothing here waits -------------------------------------------
 
@@ -183,7 +183,7 @@ class Copy:
         try:
             headers, body = made()
         except LongshoreError as error:
-            self._meter.copies["failed", problem_of(error).slug] += 1
+            self._meter.copies[f"failed {problem_of(error).slug}"] += 1
             return
         self._collecting = True
         self._keep(body)
@@ -201,7 +201,7 @@ class Copy:
 
     def _drop(self, reason: str) -> None:
         self._collecting = False
-        self._meter.copies["dropped", reason] += 1
+        self._meter.copies[f"dropped {reason}"] += 1
         self._let_go()
 
     def _let_go(self) -> None:
@@ -213,19 +213,19 @@ class Copy:
 
     async def exchange(self, headers: HeadersFor) -> None:
         """Send it, and read its answer to the end, within the shadow's own limits."""
-        became, reason = "failed", "cut-off"
+        became = "failed cut-off"
         try:
             await self._exchange(headers)
-            became, reason = "sent", ""
+            became = "sent"
         except LongshoreError as error:
-            reason = problem_of(error).slug
+            became = f"failed {problem_of(error).slug}"
         except Exception:
             # A defect; but the request that was copied has its answer, whatever comes of the copy.
-            reason = "internal-error"
+            became = "failed internal-error"
             log.exception("copying a request to %s failed", self.version.key)
         finally:
             self._meter.in_flight -= 1
-            self._meter.copies[became, reason] += 1
+            self._meter.copies[became] += 1
             self._let_go()
 
     async def _exchange(self, headers: HeadersFor) -> None:

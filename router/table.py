@@ -20,7 +20,7 @@ from longshore.core.names import VersionKey, check_model_name, check_version_nam
 from longshore.core.protocols import Balancer
 from longshore.core.routes import ModelRoute, VersionRoute
 from longshore.core.types import Endpoint, Load, TrafficRule
-from longshore.router.meter import Meter, ShadowMeter
+from longshore.router.meter import Meter
 from longshore.router.traffic import Header, no_headers, sticky_of
 
 log = logging.getLogger(__name__)
@@ -78,8 +78,10 @@ class RoutedVersion:
         self.complained_at = 0.0
         """When its balancer's failure was last logged."""
         self.meter = Meter()
-        self.shadow_meter: ShadowMeter | None = None
-        """Counts the copies of requests that it got; None before the first."""
+        self.shadow_meter: Meter | None = None
+        """Counts the copies that it got as a shadow, apart from what callers asked of it; None
+        before the first. In flight, rate and the times of the last ones, by which the version is
+        scaled, are counted in the other one as well."""
         # What every request needs of the version, which never changes.
         self.limits = route.version.spec.limits
         self.request_line = b"POST " + route.version.serving.predict_path.encode()
