@@ -89,7 +89,7 @@ class Lane:
             if head.version:
                 version = self.table.version(head.model, head.version)
             elif self.table.has_shadow(head.model):
-                # Copying takes the body apart, which only the long way does.
+                # Its body may have to be held for a copy, which only the long way does.
                 return None
             else:
                 version = self.table.choose(head.model, partial(header_of, head))
