@@ -8,6 +8,7 @@ from parts.routed import Routed
 
 from longshore.router.headers import (
     HOP_BY_HOP,
+    combined,
     has_body,
     request_id,
     to_client,
@@ -138,3 +139,20 @@ async def test_headers_through_the_router(router: Routed) -> None:
     names = {name for name, _ in arrived.headers}
     assert not names & {b"x-hop", b"te", b"proxy-authorization", b"connection"}
     assert not names & {b"user-agent", b"accept", b"accept-encoding", b"content-type"}
+
+
+@pytest.mark.parametrize(
+    ("values", "joined"),
+    [
+        ([], None),
+        ([b""], None),
+        ([b" \t"], None),
+        ([b" a "], b"a"),
+        ([b"b", b"", b"a"], b"b, a"),
+    ],
+)
+def test_several_headers_of_one_name_have_one_value(
+    values: list[bytes], joined: bytes | None
+) -> None:
+    received = [(b"x", b"1"), *((b"x-user-id", value) for value in values)]
+    assert combined(received, b"x-user-id") == joined
