@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from longshore.core.controller import Controller
 from longshore.core.errors import Unavailable
+from longshore.core.front import Front
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
-from longshore.core.protocols import Backend, Contract, Registry
+from longshore.core.protocols import Backend, Registry
 from longshore.core.registration import Registration
 from longshore.core.settings import Settings
 from longshore.core.types import (
     Decision,
     Event,
-    Identity,
     Model,
     TrafficRule,
     Value,
@@ -46,7 +46,7 @@ class Registered(Value):
     """False: the same content was registered already, and nothing changed."""
 
 
-class Platform:
+class Platform(Front):
     """The use cases. All may raise the errors of ``core.errors``.
 
     Args:
@@ -65,17 +65,11 @@ class Platform:
         backends: Mapping[str, Backend],
         controller: Controller,
     ) -> None:
-        self.settings = settings
-        self.hooks = hooks
+        self._registration = Registration(settings, hooks, backends)
+        super().__init__(settings, hooks, self._registration.contracts)
         self._registry = registry
         self._backends = backends
         self._controller = controller
-        self._registration = Registration(settings, hooks, backends)
-
-    @property
-    def contracts(self) -> Mapping[str, Contract]:
-        """How containers can be called, by name."""
-        return self._registration.contracts
 
     async def preflight(self, key: VersionKey, spec: VersionSpec) -> Plan:
         """Work out what ``register`` would do, and store nothing."""
@@ -173,18 +167,6 @@ class Platform:
         """Return the newest wakes of a version, oldest of them first."""
         await self._registry.version(key)
         return await self._registry.wakes(key)
-
-    @property
-    def authenticates(self) -> bool:
-        """Whether callers must be recognised: some plugin implements ``longshore_authenticate``."""
-        return self.hooks.implemented("longshore_authenticate")
-
-    async def authenticate(self, headers: Mapping[str, str]) -> Identity | None:
-        """Return who is calling, or None if nobody recognises them."""
-        answer = await self.hooks.first(
-            "longshore_authenticate", headers=headers, settings=self.settings
-        )
-        return answer.value if answer else None
 
     async def ready(self) -> str:
         """Return why the platform is not ready for requests; empty if it is."""

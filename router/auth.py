@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from longshore.core.platform import Platform
+from longshore.core.front import Front
 from longshore.core.settings import is_loopback
 from longshore.router.callers import Callers
 from longshore.router.errors import Forbidden, Unauthenticated
@@ -37,7 +37,7 @@ class Authentication:
         callers: told who was recognised.
     """
 
-    def __init__(self, app: ASGIApp, platform: Platform, callers: Callers) -> None:
+    def __init__(self, app: ASGIApp, platform: Front, callers: Callers) -> None:
         self._app = app
         self._platform = platform
         self._callers = callers

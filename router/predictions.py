@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from longshore.core.errors import NotFound
-from longshore.core.platform import Platform
+from longshore.core.front import Front
 from longshore.router import openapi
 from longshore.router.errors import NotSupported
 from longshore.router.headers import combined
@@ -29,7 +29,7 @@ Number = Annotated[str, Path(description="The version.")]
 
 
 def prediction_routes(
-    platform: Platform,
+    platform: Front,
     table: Table,
     upstream: Upstream,
     shadows: Shadows,
