@@ -51,6 +51,10 @@ class Settings(Value):
     """Logins by ``host[:port]`` of the image registry."""
     max_body: int = Field(default=1 << 30, ge=1)
     """Largest request body in bytes; beyond it callers get 413."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that carry predictions; 1 does everything in one."""
+    grace: int = Field(default=30, ge=0)
+    """Seconds that requests in flight get to finish when Longshore stops."""
     interval: float = Field(default=5, gt=0)
     """Seconds between controller passes when nothing happens."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -4,26 +4,46 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sized
 from functools import partial
-from typing import cast
+from typing import Protocol, cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from longshore.core.errors import StartRefused
+from longshore.core.settings import Settings
 from longshore.core.types import Address
 from longshore.router.lane import LaneProtocol
 from longshore.router.openapi import DocumentedApp
-
-GRACE = 30
-"""Seconds that requests in flight get to finish when the server stops."""
 
 KEEP_ALIVE = 75
 """Seconds that an idle client connection is kept; more than the 60 s that load balancers keep
 theirs to us, so that it is they who close."""
 
+LINGER = 1.0
+"""Seconds that an idle client connection is kept open when a worker stops: whoever sends a request
+meanwhile gets an answer, and is told to connect anew."""
+
 BACKLOG = 2048
+
+GRACE = Settings.model_fields["grace"].default
+
+
+class Accepting(Protocol):
+    """What takes connections from a listening socket, as far as uvicorn knows it."""
+
+    def close(self) -> None:
+        """Accept no more."""
+
+    async def wait_closed(self) -> None:
+        """Wait until that is so."""
+
+
+Acceptor = Callable[
+    [asyncio.AbstractEventLoop, socket.socket, Callable[[], asyncio.Protocol], Sized], Accepting
+]
+"""From the event loop, a listening socket, what makes protocols, and the connections there are."""
 
 
 @contextlib.asynccontextmanager
@@ -43,7 +63,28 @@ async def serve(
     Raises:
         StartRefused: nobody can listen there.
     """
-    sockets = await _bind(host, port)
+    sockets = await bind(host, port)
+    async with serve_on(app, sockets, grace=grace):
+        yield Address(host=host, port=sockets[0].getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def serve_on(
+    app: FastAPI,
+    sockets: list[socket.socket],
+    *,
+    grace: int = GRACE,
+    acceptor: Acceptor | None = None,
+) -> AsyncIterator[None]:
+    """Serve on sockets that listen already, as ``serve`` does, and close them in the end.
+
+    Args:
+        app: what to serve.
+        sockets: bound, listening, non-blocking.
+        grace: seconds.
+        acceptor: takes connections from a socket that others accept on, too; idle connections then
+            linger on leaving, for their next requests find somebody else.
+    """
     lane = app.lane if isinstance(app, DocumentedApp) else None
     config = uvicorn.Config(
         app,
@@ -64,24 +105,28 @@ async def serve(
         timeout_graceful_shutdown=grace,
     )
     config.load()
-    server = _Server(config)
+    server = _Server(config, acceptor)
     if lane:
+        lane.lingers = acceptor is not None
         lane.open(asyncio.get_running_loop())
     async with app.router.lifespan_context(app):
         running = asyncio.create_task(server.serve(sockets), name="http server")
         try:
             await server.listening.wait()
-            yield Address(host=host, port=sockets[0].getsockname()[1])
+            yield
         finally:
             server.should_exit = True
+            if acceptor:
+                server.stop_accepting()
             await running
             if lane:
                 lane.close()
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, acceptor: Acceptor | None) -> None:
         super().__init__(config)
+        self._acceptor = acceptor
         self.listening = asyncio.Event()
 
     @contextlib.contextmanager
@@ -89,12 +134,50 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        # uvicorn makes a server of the event loop for each socket it gets.
+        await super().startup([] if self._acceptor else sockets)
+        if self._acceptor:
+            loop, connections = asyncio.get_running_loop(), self.server_state.connections
+            accepting = [
+                self._acceptor(loop, each, self._protocol, connections) for each in sockets or ()
+            ]
+            self.servers = cast("list[asyncio.base_events.Server]", accepting)
         self.listening.set()
 
+    def stop_accepting(self) -> None:
+        for each in self.servers:
+            each.close()
 
-async def _bind(host: str, port: int) -> list[socket.socket]:
-    """Bind every address of a host name, all to the same port."""
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        lingering = asyncio.create_task(self._close_idle()) if self._acceptor else None
+        try:
+            await super().shutdown(sockets)
+        finally:
+            if lingering:
+                lingering.cancel()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg] # as uvicorn does it
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    async def _close_idle(self) -> None:
+        """Close the connections that stay idle, once those who meant to send had their time."""
+        ends = asyncio.get_running_loop().time() + LINGER
+        while True:
+            over = asyncio.get_running_loop().time() >= ends
+            for each in list(self.server_state.connections):
+                if isinstance(each, LaneProtocol):
+                    each.linger(over=over)
+            await asyncio.sleep(0.1)
+
+
+async def bind(host: str, port: int) -> list[socket.socket]:
+    """Listen on every address of a host name, all on the same port.
+
+    Raises:
+        StartRefused: nobody can listen there.
+    """
     bound: list[socket.socket] = []
     absent: OSError | None = None
     try:

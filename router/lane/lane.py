@@ -48,6 +48,8 @@ class Lane:
         self.pool: Pool
         self.now = 0.0
         """The loop's time, as of the last sweep; good enough for time-outs."""
+        self.lingers = False
+        """Whether connections that are idle when the router stops wait for one more request."""
         self._most = most
         self._is_our_host = is_our_host
         self._callers = callers

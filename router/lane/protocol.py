@@ -7,6 +7,8 @@ connection, in order, whichever way it takes.
 """
 
 import asyncio
+import fcntl
+import termios
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -86,10 +88,27 @@ class LaneProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End the connection, after the answer that is under way."""
-        if self._exchange:
-            self.closes = True
+        if self._exchange or self._lane.lingers:
+            self.linger(over=False)
         else:
             super().shutdown()
+
+    def linger(self, *, over: bool) -> None:
+        """End the connection after its next answer; or now, if that is over and nothing comes."""
+        self.closes = True
+        if self.cycle and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        if over and self._is_idle and not self._has_more:
+            self.transport.close()
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether there is something to do, or the client sent what the loop has not read yet."""
+        if self._exchange or self._to_come or self._early or self.transport.is_closing():
+            return True
+        unread = bytearray(4)
+        fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, unread)
+        return any(unread)
 
     # --- where uvicorn is ---------------------------------------------------------------------
 
@@ -97,6 +116,12 @@ class LaneProtocol(HttpToolsProtocol):
         """Note that uvicorn reads a request."""
         self._in_message = True
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Let the answer say if it is the last one."""
+        super().on_headers_complete()
+        if self.closes:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """Note that uvicorn has read it."""

@@ -126,6 +126,14 @@ def test_what_was_written_is_not_repeated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"), [("workers", "0"), ("workers", "65"), ("workers", "many"), ("grace", "-1")]
+)
+def test_numbers_that_cannot_be_are_refused_by_name(name: str, value: str) -> None:
+    assert f"LONGSHORE_{name.upper()}: " in refusal(None, {f"LONGSHORE_{name.upper()}": value})
+    assert f"--{name}: " in refusal(None, {}, {name: value})
+
+
+@pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1", "[::1]"]
 )
 def test_loopback_is_this_machine(host: str) -> None:
