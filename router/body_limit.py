@@ -7,6 +7,8 @@ from longshore.router.headers import content_length
 
 RELAYED = "/v1/models/"
 
+HINT = f"Larger bodies go to POST {RELAYED}NAME/predict, which streams them."
+
 
 class BodyLimit:
     """ASGI middleware that refuses larger bodies as soon as that is known.
@@ -29,9 +31,8 @@ class BodyLimit:
         if scope["type"] != "http" or scope["path"].startswith(RELAYED):
             await self._app(scope, receive, send)
             return
-        hint = f"Larger bodies go to POST {RELAYED}NAME/predict, which streams them."
         if (content_length(scope["headers"]) or 0) > self._most:
-            raise BodyTooLarge(self._most, hint)
+            raise BodyTooLarge(self._most, HINT)
         read = 0
 
         async def counted() -> Message:
@@ -39,7 +40,7 @@ class BodyLimit:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._most:
-                raise BodyTooLarge(self._most, hint)
+                raise BodyTooLarge(self._most, HINT)
             return message
 
         await self._app(scope, counted, send)

@@ -103,6 +103,19 @@ def to_client(received: RawHeaders, *, status: int, version: str) -> list[tuple[
     return headers
 
 
+def to_parent(received: RawHeaders, request_id: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers for the process that manages the platform: all but those of this hop."""
+    drop = HOP_BY_HOP | _named_by_connection(received) | {b"expect", b"x-request-id"}
+    kept = [(name, value) for name, value in received if name not in drop]
+    return [*kept, (b"x-request-id", request_id.encode())]
+
+
+def from_parent(received: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """Return the headers for the client, but for those that every answer gets."""
+    drop = HOP_BY_HOP | _named_by_connection(received) | {b"date", b"x-request-id"}
+    return [(name, value) for name, value in received if name not in drop]
+
+
 def request_id(received: RawHeaders) -> str:
     """Return the client's request id if it is harmless, else a new one."""
     given = _first(received, b"x-request-id")

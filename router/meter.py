@@ -2,7 +2,9 @@
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any, Self
 
 from longshore.core.names import VersionKey
 from longshore.core.types import Load
@@ -87,6 +89,36 @@ class Meter:
         self.latencies[bisect_left(LATENCY_BOUNDS, seconds)] += 1
         self.seconds += seconds
 
+    def numbers(self) -> dict[str, Any]:
+        """Return all that was counted, as JSON can carry it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, Any]) -> Self:
+        """Return a meter that counted what another one's ``numbers`` tell."""
+        meter = cls()
+        for name in cls.__slots__:
+            setattr(meter, name, numbers[name])
+        meter.answers, meter.copies = Counter(meter.answers), Counter(meter.copies)
+        return meter
+
+    def add(self, other: "Meter") -> None:
+        """Count what another one counted of the same version, too."""
+        self.in_flight += other.in_flight
+        self.last_request = _later(self.last_request, other.last_request)
+        self.last_answer = _later(self.last_answer, other.last_answer)
+        self.answers.update(other.answers)
+        self.ejections += other.ejections
+        self.copies.update(other.copies)
+        self.held += other.held
+        self.latencies = [sum(pair) for pair in zip(self.latencies, other.latencies, strict=True)]
+        self.seconds += other.seconds
+        for place, tick in enumerate(other._ticks):  # noqa: SLF001 - of the same class
+            if tick > self._ticks[place]:
+                self._ticks[place], self._arrivals[place] = tick, 0
+            if tick == self._ticks[place]:
+                self._arrivals[place] += other._arrivals[place]  # noqa: SLF001 - the same
+
     def load(self, key: VersionKey, now: float) -> Load:
         """Return the numbers as the controller reads them."""
         oldest = int(now) // _TICK - _TICKS
@@ -100,6 +132,10 @@ class Meter:
             last_request_at=_moment(self.last_request),
             last_answer_at=_moment(self.last_answer),
         )
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return max((each for each in (one, other) if each is not None), default=None)
 
 
 def _moment(seconds: float | None) -> datetime | None:

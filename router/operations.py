@@ -23,9 +23,21 @@ class Alive(BaseModel):
     status: str = "ok"
 
 
+def health_routes() -> APIRouter:
+    """Return the endpoint that every process answers for itself."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/healthz", summary="Does the process live?")
+    async def healthz() -> Alive:
+        """Answer as long as the process can."""
+        return Alive()
+
+    return router
+
+
 def operation_routes(platform: Platform, table: Table) -> APIRouter:
     """Return the endpoints."""
-    router = APIRouter(tags=["operations"])
+    router = health_routes()
     registry = registry_of(table)
     page = files("longshore.router").joinpath("static/index.html").read_text("utf-8")
     policy = _policy(page)
@@ -34,11 +46,6 @@ def operation_routes(platform: Platform, table: Table) -> APIRouter:
     async def index() -> HTMLResponse:
         """Show models, versions and their states."""
         return HTMLResponse(page, headers={"content-security-policy": policy})
-
-    @router.get("/healthz", summary="Does the process live?")
-    async def healthz() -> Alive:
-        """Answer as long as the process can."""
-        return Alive()
 
     @router.get("/readyz", summary="Is the platform ready?", responses=openapi.problems(503))
     async def readyz() -> Alive:

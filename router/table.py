@@ -168,6 +168,7 @@ class Table:
         hooks: asked once for each version's balancer.
         clock: seconds since the epoch; another one in tests.
         draw: a random number from 0 up to but not including 1; another one in tests.
+        replica: makes what counts a replica's requests; another one in workers.
     """
 
     def __init__(
@@ -177,9 +178,11 @@ class Table:
         clock: Callable[[], float] = time.time,
         # Sharing traffic needs no secrecy.
         draw: Callable[[], float] = random.random,
+        replica: Callable[[Endpoint], Replica] = Replica,
     ) -> None:
         self.clock = clock
         self._draw = draw
+        self._new_replica = replica
         self._hooks = hooks
         self._models: dict[str, RoutedModel] = {}
         self._replicas: dict[str, Replica] = {}
@@ -331,7 +334,7 @@ class Table:
         self._leaving = {id_: each for id_, each in self._leaving.items() if each.in_flight}
 
     def _replica(self, endpoint: Endpoint) -> Replica:
-        replica = self._leaving.pop(endpoint.replica, None) or Replica(endpoint)
+        replica = self._leaving.pop(endpoint.replica, None) or self._new_replica(endpoint)
         replica.endpoint = endpoint
         replica.host = str(endpoint.address).encode()
         self._replicas[endpoint.replica] = replica

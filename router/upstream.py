@@ -137,7 +137,7 @@ class Upstream:
                 return await self._session.request(
                     request.method,
                     URL(f"http://{address}{request.target}", encoded=True),
-                    headers=[(_text(n), _text(v)) for n, v in request.headers(address)],
+                    headers=[(header_text(n), header_text(v)) for n, v in request.headers(address)],
                     data=clock.around(request.body),
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect),
@@ -261,7 +261,7 @@ def _failed(
     return ReplicaFailed(slot.version.key, slot.replica.endpoint.replica, what + why, sent=sent)
 
 
-def _text(raw: bytes) -> str:
+def header_text(raw: bytes) -> str:
     """Return a header as aiohttp takes it, which then writes it as UTF-8."""
     try:
         return raw.decode()
