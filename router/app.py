@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from longshore.core.errors import LongshoreError
+from longshore.core.front import Front
 from longshore.core.platform import Platform
 from longshore.core.settings import is_loopback
 from longshore.router import problems
@@ -19,13 +20,14 @@ from longshore.router.callers import Callers
 from longshore.router.lane import Lane
 from longshore.router.management import management_routes
 from longshore.router.openapi import ANY_PROBLEM, DocumentedApp
-from longshore.router.operations import operation_routes
+from longshore.router.operations import health_routes, operation_routes
 from longshore.router.predictions import prediction_routes
 from longshore.router.request_id import RequestId
 from longshore.router.shadow import Shadows
 from longshore.router.table import Table
 from longshore.router.uniform import MOST_BUFFERED
 from longshore.router.upstream import Upstream
+from longshore.router.workers.rest import Elsewhere, Rest
 
 
 def build_app(platform: Platform, table: Table) -> DocumentedApp:
@@ -35,6 +37,30 @@ def build_app(platform: Platform, table: Table) -> DocumentedApp:
         platform: what management calls ask for, and who may call.
         table: where prediction requests go; the controller keeps it up to date.
     """
+    app = _with_predictions(platform, table)
+    app.include_router(management_routes(platform))
+    app.include_router(operation_routes(platform, table))
+    app.add_middleware(RequestId)
+    return app
+
+
+def build_worker_app(front: Front, table: Table, rest: Rest) -> DocumentedApp:
+    """Return the application of a worker, which answers predictions and passes on everything else.
+
+    Args:
+        front: the contracts and who may call.
+        table: where prediction requests go; the parent keeps it up to date.
+        rest: the way to the parent.
+    """
+    app = _with_predictions(front, table)
+    app.include_router(health_routes())
+    app.add_middleware(Elsewhere, rest=rest)
+    app.add_middleware(RequestId)
+    return app
+
+
+def _with_predictions(front: Front, table: Table) -> DocumentedApp:
+    """Return an application that predicts, with all its layers but the outermost."""
     upstream = Upstream()
     shadows = Shadows(table, upstream)
 
@@ -51,35 +77,32 @@ def build_app(platform: Platform, table: Table) -> DocumentedApp:
         redirect_slashes=False,
         responses=ANY_PROBLEM,
     )
-    app.authenticates = platform.authenticates
+    app.authenticates = front.authenticates
     callers = Callers(time.monotonic)
-    app.lane = _lane(platform, table, callers)
+    app.lane = _lane(front, table, callers)
     # The key that opened Longshore is none of a model's business.
-    strip = (b"authorization",) if platform.authenticates else ()
-    app.include_router(prediction_routes(platform, table, upstream, shadows, strip))
-    app.include_router(management_routes(platform))
-    app.include_router(operation_routes(platform, table))
+    strip = (b"authorization",) if front.authenticates else ()
+    app.include_router(prediction_routes(front, table, upstream, shadows, strip))
     _add_error_handlers(app)
     # The one that is added last is called first.
-    app.add_middleware(BodyLimit, most=min(platform.settings.max_body, MOST_BUFFERED))
-    if platform.authenticates:
-        app.add_middleware(Authentication, platform=platform, callers=callers)
+    app.add_middleware(BodyLimit, most=min(front.settings.max_body, MOST_BUFFERED))
+    if front.authenticates:
+        app.add_middleware(Authentication, platform=front, callers=callers)
     else:
-        app.add_middleware(Fence, host=platform.settings.host)
-    app.add_middleware(RequestId)
+        app.add_middleware(Fence, host=front.settings.host)
     return app
 
 
-def _lane(platform: Platform, table: Table, callers: Callers) -> Lane:
-    host = platform.settings.host
+def _lane(front: Front, table: Table, callers: Callers) -> Lane:
+    host = front.settings.host
     on_loopback = is_loopback(host)
     return Lane(
         table,
-        most=platform.settings.max_body,
+        most=front.settings.max_body,
         # As the fence has it, for the requests that it does not see.
         is_our_host=lambda given: not on_loopback or names_us(given, host),
         # Plugins that recognise callers may take their time, which only the long way has.
-        callers=callers if platform.authenticates else None,
+        callers=callers if front.authenticates else None,
     )
 
 

@@ -6,14 +6,18 @@ reverse order.
 
 import fcntl
 import gc
+import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from longshore.core.controller import Controller
 from longshore.core.errors import StartRefused
+from longshore.core.front import Front
 from longshore.core.platform import Platform
 from longshore.core.plugins import Plugins, build_plugins
 from longshore.core.plugins_file import PluginsFile, read_plugins_file
@@ -23,8 +27,34 @@ from longshore.core.settings import Settings, read_settings
 from longshore.router.app import build_app
 from longshore.router.server import serve
 from longshore.router.table import Table
+from longshore.router.workers.broadcast import Broadcast
+from longshore.router.workers.counts import Counts
+from longshore.router.workers.crew import Crew, columns_for, serve_with_crew
+from longshore.router.workers.messages import Assignment
+
+if TYPE_CHECKING:
+    from longshore.core.routes import RouteTable
 
 DEFAULT_CONFIG = Path("plugins.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where settings and plugins came from, so that workers load the same."""
+
+    config: Path | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    def worker(self, assignment: Assignment) -> Sequence[str]:
+        """Return the command that starts a router worker."""
+        options = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in self.options.items()
+            if value is not None
+        }
+        given = assignment.model_copy(update={"config": self.config, "options": options})
+        # As the installed program is run: the current directory is no place to import from.
+        return [sys.executable, "-P", "-m", "longshore.worker", given.model_dump_json()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +88,26 @@ def load(
     return settings, build_plugins(file, always=always)
 
 
+def front(settings: Settings, plugins: Plugins) -> Front:
+    """Return what a router worker knows of the platform."""
+    contracts = by_name("contract", plugins.hooks.at_start("longshore_contract"))
+    return Front(settings, plugins.hooks, {name: each.value for name, each in contracts.items()})
+
+
+def log_to_stderr(settings: Settings, who: str = "") -> None:
+    """Let everybody's log lines go to standard error.
+
+    Args:
+        settings: say from which level on.
+        who: put before each message.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    layout = f"%(asctime)s %(levelname)s {who}%(message)s"
+    handler.setFormatter(logging.Formatter(layout, "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("longshore").setLevel(settings.log_level.upper())
+
+
 def check_exposure(settings: Settings, plugins: Plugins) -> None:
     """Refuse to be reached from other machines by callers whom nobody recognises.
 
@@ -75,14 +125,19 @@ def check_exposure(settings: Settings, plugins: Plugins) -> None:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, plugins: Plugins, *, keep_workloads: bool = False
+    settings: Settings,
+    plugins: Plugins,
+    *,
+    keep_workloads: bool = False,
+    sources: Sources = Sources(),
 ) -> AsyncIterator[Running]:
-    """Run the whole platform in this event loop while the context is open.
+    """Run the whole platform in this event loop, and its workers, while the context is open.
 
     Args:
         settings: the platform's.
         plugins: as loaded by ``load``.
         keep_workloads: leave containers running at the end; the next start adopts them.
+        sources: what workers load settings and plugins from.
 
     Raises:
         StartRefused: the address, the state directory, the database or the engine cannot be had.
@@ -107,11 +162,24 @@ async def running(
             stack.push_async_callback(backend.close, stop_workloads=not keep_workloads)
             await backend.open(installation)
         table = Table(hooks)
-        controller = Controller(registry, backends, hooks, table, interval=settings.interval)
+        crew: Crew | None = None
+        told: RouteTable = table
+        if settings.workers > 1:
+            counts, memory = Counts.create(columns_for(settings.workers))
+            stack.callback(os.close, memory)
+            told = broadcast = Broadcast(table, counts)
+            crew = Crew(settings.workers, broadcast, memory, sources.worker, settings.grace)
+        controller = Controller(registry, backends, hooks, told, interval=settings.interval)
         platform = Platform(settings, hooks, registry, backends, controller)
         await stack.enter_async_context(controller.running())
         app = build_app(platform, table)
-        address = await stack.enter_async_context(serve(app, settings.host, settings.port))
+        host, port = settings.host, settings.port
+        serving = (
+            serve_with_crew(app, crew, host, port, settings.state)
+            if crew
+            else serve(app, host, port, grace=settings.grace)
+        )
+        address = await stack.enter_async_context(serving)
         settle()
         yield Running(f"http://{address}", platform, backends)
 

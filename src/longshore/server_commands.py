@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import logging
 import os
 import signal
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -41,27 +39,32 @@ config_option = click.option(
     help="Listen beyond loopback without authentication.",
 )
 @click.option(
+    "--workers",
+    type=int,
+    help="Processes that carry predictions; up to one for each core.  [default: 1]",
+)
+@click.option(
     "--keep",
     is_flag=True,
     help="Leave containers running at the end; the next start adopts them.",
 )
 @config_option
 def up(*, config: Path | None, keep: bool, **options: object) -> None:
-    """Run the whole platform in this process, until Ctrl-C.
+    """Run the whole platform, until Ctrl-C.
 
     \b
     Example:
       longshore up --port 8000 --state ./.longshore
     """
     settings, plugins = compose.load(config, os.environ, options)
-    _log_to_stderr(settings)
+    compose.log_to_stderr(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_up(settings, plugins, keep))
+        runner.run(_up(settings, plugins, compose.Sources(config, options), keep))
 
 
-async def _up(settings: Settings, plugins: Plugins, keep: bool) -> None:
+async def _up(settings: Settings, plugins: Plugins, sources: compose.Sources, keep: bool) -> None:
     """Run until a signal comes; a second one cuts the cleaning up short."""
-    running = asyncio.create_task(_run(settings, plugins, keep))
+    running = asyncio.create_task(_run(settings, plugins, sources, keep))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, running.cancel)
@@ -72,8 +75,8 @@ async def _up(settings: Settings, plugins: Plugins, keep: bool) -> None:
         click.echo(f"Stopped; {end}.", err=True)
 
 
-async def _run(settings: Settings, plugins: Plugins, keep: bool) -> None:
-    async with compose.running(settings, plugins, keep_workloads=keep) as platform:
+async def _run(settings: Settings, plugins: Plugins, sources: compose.Sources, keep: bool) -> None:
+    async with compose.running(settings, plugins, keep_workloads=keep, sources=sources) as platform:
         _greet(settings, platform, keep)
         try:
             await asyncio.Event().wait()
@@ -129,10 +132,3 @@ def plugins(*, config: Path | None, as_json: bool) -> None:
         hooks = ", ".join(name.removeprefix("longshore_") for name in each.hooks)
         table.add_row(str(row["order"]), each.name, each.version, each.origin, hooks)
     Console().print(table)
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("longshore").setLevel(settings.log_level.upper())
