@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from bench import streams
 from bench.load import percentile, steady, wrk
+from bench.processes import running_on
 from bench.report import Result, Row
 from bench.rounds import Bench, times
 from bench.subjects import Crowd, Subject
@@ -173,6 +174,47 @@ def versions(bench: Bench) -> Iterator[Result]:
         yield Result("updates", title, rows, "longest ms", reference=same)
 
 
+def workers(bench: Bench) -> Iterator[Result]:
+    """What a second worker is worth, and how evenly the two share."""
+    programs = bench.subjects.programs
+    cores = programs.cores.pair()
+    start = replace(bench.subjects, programs=replace(programs, cores=cores))
+    everywhere = programs.cores.proxy | programs.cores.load
+    with (
+        running_on(cores.load or everywhere),
+        start.backend() as backend,
+        start.longshore(backend) as alone,
+        start.longshore(backend, workers=2) as both,
+    ):
+        one, two = replace(alone, name="1 worker"), replace(both, name="2 workers")
+
+        def ask(subject: Subject) -> Row:
+            before = _answered(subject)
+            row = bench.ask(subject, 32)
+            shares = [
+                after - answered for after, answered in zip(_answered(subject), before, strict=True)
+            ]
+            least = min(shares) / sum(shares) * 100 if len(shares) > 1 else math.nan
+            each = row["requests/s"] / row["core %"] * 100
+            return {**row, "requests/core s": each, "smaller share %": least}
+
+        rows = bench.compare("workers", [bench.warm(one), bench.warm(two)], ask)
+    note = (
+        ""
+        if cores.load
+        else "Load generator and backend compete for the cores of the workers, so "
+        "the ratio means nothing here: it takes two cores that are free of them."
+    )
+    title = "One worker and two, small predictions, 32 connections"
+    yield Result("workers", title, rows, "requests/s", reference=one.name, note=note)
+
+
+def _answered(subject: Subject) -> list[int]:
+    """Return how many requests each worker answered since its start."""
+    subject.process.tell("shares")
+    return list(json.loads(subject.process.hear()).values())
+
+
 def _feel(bench: Bench, subject: Subject, rate: float, updates: int) -> Row:
     if updates:
         subject.process.tell(f"churn {bench.seconds} {updates}")
@@ -196,4 +238,5 @@ MEASURES: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
     "bodies": bodies,
     "events": events,
     "versions": versions,
+    "workers": workers,
 }

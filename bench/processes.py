@@ -52,6 +52,12 @@ class Cores:
             return cls(frozenset(), frozenset())
         return cls(frozenset({first}), frozenset(others))
 
+    def pair(self) -> "Cores":
+        """Give two cores to the proxy under test; all may run anywhere where no third is there."""
+        first, second, *others = [*sorted(self.proxy | self.load), -1, -1]
+        free = frozenset(each for each in others if each >= 0)
+        return Cores(frozenset({first, second}), free) if free else Cores(frozenset(), frozenset())
+
     def __str__(self) -> str:
         if not self.proxy:
             return "only one core is there, so nothing is pinned and all numbers are lower"
@@ -208,6 +214,17 @@ class Programs:
             yield process
         finally:
             process.stop()
+
+
+@contextlib.contextmanager
+def running_on(cores: frozenset[int]) -> Iterator[None]:
+    """Keep this process, and what it starts unpinned, on these cores; on its own if empty."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores or before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def pinning(cores: frozenset[int]) -> list[str]:

@@ -1,8 +1,9 @@
 """Longshore's router with a filled table: no database is opened, and no engine is asked.
 
-It speaks with the benchmark on its standard streams: the line ``churn SECONDS RATE`` lets an
+It speaks with the benchmark on its standard streams, in lines. ``churn SECONDS RATE`` lets an
 endpoint of the first model appear and disappear RATE times a second, and is answered with the
-seconds that each update took, as JSON. It ends when its standard input does.
+seconds that each update took, as JSON; ``shares`` with how many requests each worker answered. It
+ends when its standard input does.
 """
 
 import argparse
@@ -16,13 +17,13 @@ from pathlib import Path
 import pluggy
 import uvloop
 
-from longshore.compose import settle
+from longshore.compose import Sources, settle
 from longshore.core import hookspecs
 from longshore.core.controller import Controller
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
 from longshore.core.platform import Platform
-from longshore.core.routes import ModelRoute, VersionRoute
+from longshore.core.routes import ModelRoute, RouteTable, VersionRoute
 from longshore.core.settings import Settings
 from longshore.core.types import (
     Address,
@@ -44,6 +45,10 @@ from longshore.plugins.sql_registry.registry import SqlRegistry
 from longshore.router.app import build_app
 from longshore.router.server import serve
 from longshore.router.table import Table
+from longshore.router.workers.broadcast import Broadcast
+from longshore.router.workers.counts import Counts
+from longshore.router.workers.crew import Crew, columns_for, serve_with_crew
+from longshore.router.workers.worker import REPORT_EVERY
 
 IMAGE = Image(reference="bench:1", repository="localhost/bench", digest="sha256:" + "a" * 64)
 PLAN = Placement(backend="none", nodes=(), plan=HardwarePlan())
@@ -103,7 +108,7 @@ def crowd(models: int, versions: int, port: int) -> Iterator[ModelRoute]:
         yield model(route(each[0], address), *map(route, each[1:]))
 
 
-async def churn(table: Table, first: ModelRoute, seconds: float, rate: float) -> list[float]:
+async def churn(table: RouteTable, first: ModelRoute, seconds: float, rate: float) -> list[float]:
     """Let a second endpoint of a version appear and disappear; return the seconds of each time."""
     alone, *others = first.versions
     address = alone.endpoints[0].address
@@ -120,31 +125,48 @@ async def churn(table: Table, first: ModelRoute, seconds: float, rate: float) ->
 
 async def run(options: argparse.Namespace) -> None:
     """Serve until standard input ends."""
-    settings = Settings(state=Path("router-state"))
+    settings = Settings(state=Path("router-state"), workers=options.workers, grace=1)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     for plugin in (balancing, contracts):
         manager.register(plugin)
     hooks = Hooks(manager)
     table = Table(hooks)
+    counts, memory = Counts.create(columns_for(options.workers))
+    broadcast = Broadcast(table, counts)
+    told: RouteTable = broadcast if options.workers > 1 else table
     registry = SqlRegistry(settings.database_url)
-    controller = Controller(registry, {}, hooks, table, interval=60)
+    controller = Controller(registry, {}, hooks, told, interval=60)
     platform = Platform(settings, hooks, registry, {}, controller)
     routes = [
         *crowd(options.models, options.versions, options.backend),
         *called(options.calls, options.backend),
     ]
     for each in routes:
-        await table.update(each)
+        await told.update(each)
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
     )
+    app = build_app(platform, table)
+    if options.workers > 1:
+        settings.state.mkdir(exist_ok=True)
+        command = Sources(options={"state": settings.state, "grace": settings.grace}).worker
+        crew = Crew(options.workers, broadcast, memory, command, settings.grace)
+        serving = serve_with_crew(app, crew, "127.0.0.1", options.port, settings.state)
+    else:
+        serving = serve(app, "127.0.0.1", options.port, grace=settings.grace)
     settle()
-    async with serve(build_app(platform, table), "127.0.0.1", options.port, grace=1):
+    async with serving:
         while line := await lines.readline():
-            seconds, rate = map(float, line.split()[1:])
-            sys.stdout.write(json.dumps(await churn(table, routes[0], seconds, rate)) + "\n")
+            if line.strip() == b"shares":
+                # What workers counted comes to the parent at these intervals.
+                await asyncio.sleep(2 * REPORT_EVERY)
+                answer: object = broadcast.answered()
+            else:
+                seconds, rate = map(float, line.split()[1:])
+                answer = await churn(told, routes[0], seconds, rate)
+            sys.stdout.write(json.dumps(answer) + "\n")
             sys.stdout.flush()
 
 
@@ -153,6 +175,7 @@ if __name__ == "__main__":
     parser.add_argument("port", type=int)
     parser.add_argument("backend", type=int, help="the backend's port")
     parser.add_argument("--calls", nargs="+", default=["predict"])
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--models", type=int, default=0)
     parser.add_argument("--versions", type=int, default=0)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -96,18 +96,19 @@ class Subjects:
 
     @contextlib.contextmanager
     def longshore(
-        self, backend: Subject, *calls: str, crowd: Crowd | None = None
+        self, backend: Subject, *calls: str, crowd: Crowd | None = None, workers: int = 1
     ) -> Iterator[Subject]:
-        """Run Longshore's router in one process.
+        """Run Longshore's router.
 
         Args:
             backend: all replicas are there.
             calls: the backend's calls, each a model of its own.
             crowd: versions that are registered besides.
+            workers: processes that carry requests; 1 does everything in one.
         """
         port = free_port()
         command = [sys.executable, str(HERE / "router_under_test.py"), str(port), str(backend.port)]
-        command += ["--calls", *(calls or ["predict"])]
+        command += ["--calls", *(calls or ["predict"]), "--workers", str(workers)]
         if crowd:
             command += ["--models", str(crowd.models), "--versions", str(crowd.versions)]
         cores = self.programs.cores.proxy
