@@ -16,6 +16,7 @@ from longshore.router import problems
 from longshore.router.auth import Authentication, Fence, names_us
 from longshore.router.body_limit import BodyLimit
 from longshore.router.callers import Callers
+from longshore.router.edge import EdgeLimits, Watch
 from longshore.router.lane import Lane
 from longshore.router.management import management_routes
 from longshore.router.openapi import ANY_PROBLEM, DocumentedApp
@@ -54,6 +55,7 @@ def build_app(platform: Platform, table: Table) -> DocumentedApp:
     app.authenticates = platform.authenticates
     callers = Callers(time.monotonic)
     app.lane = _lane(platform, table, callers)
+    app.watch = Watch(EdgeLimits.of(platform.settings))
     # The key that opened Longshore is none of a model's business.
     strip = (b"authorization",) if platform.authenticates else ()
     app.include_router(prediction_routes(platform, table, upstream, shadows, strip))

@@ -13,15 +13,11 @@ from fastapi import FastAPI
 
 from longshore.core.errors import StartRefused
 from longshore.core.types import Address
-from longshore.router.lane import LaneProtocol
+from longshore.router.lane.protocol import LaneProtocol
 from longshore.router.openapi import DocumentedApp
 
 GRACE = 30
 """Seconds that requests in flight get to finish when the server stops."""
-
-KEEP_ALIVE = 75
-"""Seconds that an idle client connection is kept; more than the 60 s that load balancers keep
-theirs to us, so that it is they who close."""
 
 BACKLOG = 2048
 
@@ -44,11 +40,12 @@ async def serve(
         StartRefused: nobody can listen there.
     """
     sockets = await _bind(host, port)
-    lane = app.lane if isinstance(app, DocumentedApp) else None
+    lane, watch = (app.lane, app.watch) if isinstance(app, DocumentedApp) else (None, None)
+    protocol = partial(LaneProtocol, lane, watch) if lane and watch else "httptools"
     config = uvicorn.Config(
         app,
         # uvicorn only ever calls it, with keywords.
-        http=cast("type[asyncio.Protocol]", partial(LaneProtocol, lane)) if lane else "httptools",
+        http=cast("type[asyncio.Protocol]", protocol),
         ws="none",
         # Run here instead, where a failure is an exception rather than an exit.
         lifespan="off",
@@ -60,14 +57,16 @@ async def serve(
         # What goes wrong is logged by the application, with the request's id.
         log_level="critical",
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=grace,
     )
     config.load()
     server = _Server(config)
     if lane:
         lane.open(asyncio.get_running_loop())
-    async with app.router.lifespan_context(app):
+    async with (
+        app.router.lifespan_context(app),
+        watch.running() if watch else contextlib.nullcontext(),
+    ):
         running = asyncio.create_task(server.serve(sockets), name="http server")
         try:
             await server.listening.wait()
