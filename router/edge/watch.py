@@ -97,17 +97,18 @@ class Watch:
 
     def came(self, connection: Watched, peer: bytes) -> RequestError | None:
         """Count a new connection; return why it is one too many, if it is."""
-        self._seen[connection] = None
-        self._peers[peer] += 1
-        limits = self.limits
-        most, most_each = limits.max_connections, limits.max_connections_per_client
+        most = self.limits.max_connections
+        most_each = self.limits.max_connections_per_client
         error: RequestError | None = None
-        if len(self._seen) - len(self._refused) > most:
+        if len(self._seen) - len(self._refused) >= most:
             error = Crowded("this router has", most, "max_connections")
-        elif most_each and self._peers[peer] > most_each:
+        elif most_each and self._peers[peer] >= most_each:
             error = Crowded("your address has", most_each, "max_connections_per_client")
+        self._seen[connection] = None
         if error:
             self._refused.add(connection)
+        else:
+            self._peers[peer] += 1
         return error
 
     @property
@@ -119,7 +120,9 @@ class Watch:
         """Hear that a connection ended; if it is not known, return silently."""
         if self._seen.pop(connection, self) is self:
             return
-        self._refused.discard(connection)
+        if connection in self._refused:
+            self._refused.remove(connection)
+            return
         self._peers[peer] -= 1
         if not self._peers[peer]:
             del self._peers[peer]
