@@ -17,6 +17,8 @@ from longshore.router.auth import Authentication, Fence, names_us
 from longshore.router.body_limit import BodyLimit
 from longshore.router.callers import Callers
 from longshore.router.edge import EdgeLimits, Watch
+from longshore.router.edge.head import is_host
+from longshore.router.expectation import Expectation
 from longshore.router.lane import Lane
 from longshore.router.management import management_routes
 from longshore.router.openapi import ANY_PROBLEM, DocumentedApp
@@ -69,6 +71,7 @@ def build_app(platform: Platform, table: Table) -> DocumentedApp:
     else:
         app.add_middleware(Fence, host=platform.settings.host)
     app.add_middleware(RequestId)
+    app.add_middleware(Expectation)
     return app
 
 
@@ -78,8 +81,8 @@ def _lane(platform: Platform, table: Table, callers: Callers) -> Lane:
     return Lane(
         table,
         most=platform.settings.max_body,
-        # As the fence has it, for the requests that it does not see.
-        is_our_host=lambda given: not on_loopback or names_us(given, host),
+        # As the gate and the fence have it, for the requests that they do not see.
+        is_our_host=lambda given: is_host(given) and (not on_loopback or names_us(given, host)),
         # Plugins that recognise callers may take their time, which only the long way has.
         callers=callers if platform.authenticates else None,
     )

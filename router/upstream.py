@@ -260,8 +260,9 @@ def _answer(slot: Slot, response: ClientResponse) -> Answer:
 
 def _switched(slot: Slot, response: ClientResponse, protocol: ResponseHandler | None) -> Answer:
     """Take the connection from aiohttp, which has parsed the answer's head."""
-    transport = protocol.transport if protocol else None
-    if protocol is None or not protocol.upgraded or not isinstance(transport, asyncio.Transport):
+    # An empty protocol counts as false.
+    transport = protocol.transport if protocol is not None else None
+    if protocol is None or transport is None or not protocol.upgraded:
         raise _failed(slot, "switched protocols without saying to which")
     early = _Early()
     protocol.set_parser(early, early)

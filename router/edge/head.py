@@ -27,7 +27,7 @@ _LONGEST_NUMBER = 15
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) (HTTP/[0-9]+(?:\.[0-9]+)?)")
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
-_HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=%:\[\]]*")
+_HOST = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=%:\[\]]*")
 _CODINGS = re.compile(
     rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:[ \t]*,[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+)*"
 )
@@ -66,7 +66,7 @@ def read_head(raw: bytes, most_headers: int) -> Head:
     host = found.get(b"host", [None])[0]
     if host is None and not old:
         raise BadRequest("the request has no Host", "HTTP/1.1 asks for one.")
-    if host is not None and not _HOST.fullmatch(host):
+    if host is not None and not is_host(host.decode("latin-1")):
         raise BadRequest("the header Host names no host")
     length, chunked = _framing(found, old=old)
     _expectation(found, old=old)
@@ -89,6 +89,11 @@ def read_head(raw: bytes, most_headers: int) -> Head:
     kept = [each for each in lines[:-1] if _name(each) not in drop]
     kept += [each for each in lines[-1:] if b"host" in drop or _name(each) not in drop]
     return Head(b"\r\n".join([line, *kept, b"", b""]), length, chunked)
+
+
+def is_host(given: str) -> bool:
+    """Return whether a Host header can be one."""
+    return _HOST.fullmatch(given) is not None
 
 
 def read_line(line: bytes) -> tuple[bytes, bytes, bytes]:
@@ -182,7 +187,7 @@ def _upgrades(found: dict[bytes, list[bytes]]) -> bool:
 def _origin_form(target: bytes) -> tuple[bytes, bytes]:
     """Return path and host of a target in absolute form, which overrules Host (section 3.2.2)."""
     match = _ABSOLUTE.fullmatch(target)
-    if match is None or not match[1] or not _HOST.fullmatch(match[1]):
+    if match is None or not match[1] or not is_host(match[1].decode("latin-1")):
         raise BadRequest("the target is no URL")
     path = match[2]
     return path if path.startswith(b"/") else b"/" + path, match[1]
