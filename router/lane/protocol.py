@@ -115,6 +115,10 @@ class LaneProtocol(HttpToolsProtocol):
     def _long_way(self, data: bytes) -> None:
         if self._leaving:
             return
+        if not self._gate.within and not self._is_idle:
+            # uvicorn forgets a request whose client leaves, if it has heard of the next one.
+            self._hold_early(data)
+            return
         try:
             if self._refusal:
                 raise self._refusal

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 
 import pytest
 from parts.replica import Exchange
@@ -210,3 +212,26 @@ async def test_a_body_that_goes_wrong_after_its_answer_began_ends_it_without_a_w
     with contextlib.suppress(ConnectionError):
         assert await asyncio.wait_for(reader.read(), 10) == b"", "a 400 would pass for the answer"
     assert await until(lambda: not replica.open)
+
+
+async def test_a_client_that_pipelines_and_leaves_is_no_defect(
+    router: Routed, caplog: pytest.LogCaptureFixture
+) -> None:
+    go = asyncio.Event()
+
+    async def waits(exchange: Exchange) -> None:
+        await go.wait()
+        await exchange.answer(b"too late")
+
+    replica = await router.serving(waits)
+    with contextlib.closing(socket.create_connection(("127.0.0.1", router.port))) as client:
+        client.sendall(RAW + ONE)
+        assert await until(lambda: replica.requests)
+        client.sendall(RAW + ONE)
+        await asyncio.sleep(0.1)
+        assert len(replica.requests) == 1, "it waits for its turn"
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await asyncio.sleep(0.1)
+    go.set()
+    assert await until(lambda: router.table.load(route().version.key).in_flight == 0)
+    assert "failed" not in caplog.text
