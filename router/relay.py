@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from longshore.core.errors import LongshoreError
 from longshore.router.admission import Slot
 from longshore.router.client import Client, ClientLeft
-from longshore.router.headers import RawHeaders, content_length, to_client, to_replica
+from longshore.router.headers import content_length, to_client, to_replica
 from longshore.router.problems import problem_of
 from longshore.router.table import RoutedVersion, Table
 from longshore.router.upstream import Answer, HeadersFor, Outgoing, Upstream

@@ -84,9 +84,9 @@ def requests_are_read_alike(data: bytes) -> None:
     head = parse_request(data)
     if head is None or not Gate(LIMITS).suits_lane(head):
         return
-    heard = _heard(data[: head.end] + b"z" * min(head.length, 100))
+    heard = _heard(head.raw + b"z" * min(head.length, 100))
     assert heard.begun == 1
-    assert heard.url.partition(b"?")[2] == head.query[1:]
+    assert heard.url.partition(b"?")[2] == head.target.partition(b" ")[0][1:]
     assert heard.all(b"content-length") == [b"%d" % head.length] or head.length == int(
         heard.all(b"content-length")[0]
     )
@@ -96,9 +96,11 @@ def requests_are_read_alike(data: bytes) -> None:
 
 
 def _check_rest(head: RequestHead, heard: Heard) -> None:
-    names = [line.partition(b":")[0].lower() for line in head.rest.split(b"\r\n")[:-1]]
+    # Our own lines follow those that travel on, the first of them the length.
+    rest = head.lines.removeprefix(b"\r\n").partition(b"content-length: ")[0]
+    names = [line.partition(b":")[0].lower() for line in rest.split(b"\r\n")[:-1]]
     own = {b"host", b"content-length", b"connection", b"x-request-id"}
-    own |= {b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"}
+    own |= {b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-longshore-shadow"}
     assert names == [name for name, _ in heard.headers if name not in own | {b"keep-alive"}]
 
 
@@ -119,7 +121,7 @@ def answers_are_read_alike(data: bytes) -> None:
     heard = Heard()
     parser = httptools.HttpResponseParser(heard)
     try:
-        parser.feed_data(data[: head.end])
+        parser.feed_data(head.raw)
     except httptools.HttpParserUpgrade:
         return
     except httptools.HttpParserError:
