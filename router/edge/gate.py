@@ -27,7 +27,7 @@ class Gate:
         limits: bytes and headers that a head may have.
     """
 
-    __slots__ = ("_chunks", "_left", "_limits", "head", "taken")
+    __slots__ = ("_chunks", "_left", "_limits", "head", "taken", "within")
 
     def __init__(self, limits: EdgeLimits) -> None:
         self._limits = limits
@@ -37,16 +37,13 @@ class Gate:
         self._chunks: Chunks | None = None
         self.taken = 0
         """Bytes of bodies that have come."""
+        self.within = False
+        """Whether a request has begun and has not come whole yet."""
 
     @property
     def within_body(self) -> bool:
         """Whether the body of a request has not come whole yet."""
         return self._left > 0 or self._chunks is not None
-
-    @property
-    def within(self) -> bool:
-        """Whether a request has begun and has not come whole yet."""
-        return bool(self.head) or self._left > 0 or self._chunks is not None
 
     def suits_lane(self, head: "RequestHead") -> bool:
         """Return whether a head that the fast lane understood keeps to our limits, too."""
@@ -68,8 +65,11 @@ class Gate:
         Raises:
             RequestError: it must not go on.
         """
-        if self.within_body:
-            return self._body(data)
+        result = self._body(data) if self.within_body else self._head(data)
+        self.within = bool(self.head) or self.within_body
+        return result
+
+    def _head(self, data: bytes) -> tuple[bytes, bytes]:
         seen = len(self.head)
         held = self.head + data
         while held.startswith(b"\r\n"):

@@ -8,6 +8,7 @@ two looks.
 
 import asyncio
 import contextlib
+import resource
 import socket
 import struct
 from collections import Counter
@@ -30,6 +31,9 @@ LINGER = 2.0
 
 RUN_OUT = 30.0
 """Seconds in which a body may go on to come that was answered before its end."""
+
+OTHER_FILES = 64
+"""Files that a router has open besides its connections."""
 
 SPARE = 256
 """Connections over the limit that are told so; those beyond are closed without a word."""
@@ -72,6 +76,9 @@ class Watch:
 
     def __init__(self, limits: EdgeLimits) -> None:
         self.limits = limits
+        # Each may need another one to a replica; running out of them would harm all.
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = min(limits.max_connections, max(files // 2 - OTHER_FILES, 1))
         self._seen: dict[Watched, tuple[Stage, int, float] | None] = {}
         self._peers: Counter[bytes] = Counter()
         self._refused: set[Watched] = set()
@@ -97,11 +104,14 @@ class Watch:
 
     def came(self, connection: Watched, peer: bytes) -> RequestError | None:
         """Count a new connection; return why it is one too many, if it is."""
-        most = self.limits.max_connections
+        most = self._most
         most_each = self.limits.max_connections_per_client
         error: RequestError | None = None
         if len(self._seen) - len(self._refused) >= most:
-            error = Crowded("this router has", most, "max_connections")
+            setting = "max_connections"
+            if most < self.limits.max_connections:
+                setting = "max_connections, or half of what ulimit -n allows,"
+            error = Crowded("this router has", most, setting)
         elif most_each and self._peers[peer] >= most_each:
             error = Crowded("your address has", most_each, "max_connections_per_client")
         self._seen[connection] = None

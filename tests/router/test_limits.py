@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -275,6 +276,18 @@ async def test_too_many_connections_are_told_so_and_harm_nobody(start: Start, se
                 return
             await asyncio.sleep(0.05)
         pytest.fail("the place of a connection that ended was not given to another one")
+
+
+async def test_there_are_never_more_than_files_can_be_opened_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (134, 134))
+    async with start() as router:
+        for _ in range(3):
+            await router.raw(b"")
+        reader, _ = await router.raw(GET)
+        document = await refusal(reader, 503, "too-many-connections")
+        assert (document["limit"], "ulimit -n" in document["hint"]) == (3, True)
 
 
 async def test_a_refusal_asks_to_come_back(start: Start) -> None:
