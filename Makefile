@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo registry test check bench format clean
+.PHONY: help setup demo registry test soak fuzz check bench format clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -31,6 +31,12 @@ registry: setup  ## Run an image registry on localhost:5001 until Ctrl-C
 test: $(STAMP)  ## Run all tests, the real parts included
 	@deploy/dev/setup.sh --tests
 	@$(BIN)/python -m pytest
+
+soak: $(STAMP)  ## Ten million requests through a router whose memory must stay flat
+	@LONGSHORE_SOAK=$${LONGSHORE_SOAK:-10000000} $(BIN)/python -m pytest -s tests/soak
+
+fuzz: $(STAMP)  ## Fuzz what parses requests and answers, for FUZZ_SECONDS (300)
+	@$(BIN)/python tests/fuzz/run.py $${FUZZ_SECONDS:-300}
 
 check: $(STAMP)  ## Types, style, and who may import whom
 	@$(BIN)/ruff format --check

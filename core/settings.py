@@ -55,6 +55,29 @@ class Settings(Value):
     """Processes that carry predictions; 1 does everything in one."""
     grace: int = Field(default=30, ge=0)
     """Seconds that requests in flight get to finish when Longshore stops."""
+    max_head: int = Field(default=65536, ge=1024, le=65536)
+    """Most bytes of a request line with its headers; beyond them callers get 431."""
+    max_headers: int = Field(default=100, ge=8, le=1000)
+    """Most headers of a request; beyond them callers get 431."""
+    head_timeout: float = Field(default=30, gt=0)
+    """Seconds in which a request's head must come whole; later callers get 408."""
+    body_timeout: float = Field(default=60, gt=0)
+    """Seconds that may pass between two pieces of a request's body; later callers get 408."""
+    answer_timeout: float = Field(default=60, gt=0)
+    """Seconds that a caller may take nothing of its answer; then its connection is cut off."""
+    keep_alive: float = Field(default=75, gt=0)
+    """Seconds that a caller's idle connection is kept.
+
+    More than the 60 s that load balancers keep theirs to us, so that it is they who close.
+    """
+    max_connections: int = Field(default=10_000, ge=1)
+    """Most connections of callers to one router process; beyond them callers get 503."""
+    max_connections_per_client: int = Field(default=0, ge=0)
+    """The same for each address of a caller; 0: no limit, for a load balancer is one address."""
+    tunnel_idle: float = Field(default=300, ge=0)
+    """Seconds in which an upgraded connection (a WebSocket) may be silent; 0: for ever."""
+    tunnel_total: float = Field(default=86_400, ge=0)
+    """Seconds that an upgraded connection may be open; 0: for ever."""
     interval: float = Field(default=5, gt=0)
     """Seconds between controller passes when nothing happens."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

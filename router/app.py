@@ -17,6 +17,9 @@ from longshore.router import problems
 from longshore.router.auth import Authentication, Fence, names_us
 from longshore.router.body_limit import BodyLimit
 from longshore.router.callers import Callers
+from longshore.router.edge import EdgeLimits, Watch
+from longshore.router.edge.head import is_host
+from longshore.router.expectation import Expectation
 from longshore.router.lane import Lane
 from longshore.router.management import management_routes
 from longshore.router.openapi import ANY_PROBLEM, DocumentedApp
@@ -41,6 +44,7 @@ def build_app(platform: Platform, table: Table) -> DocumentedApp:
     app.include_router(management_routes(platform))
     app.include_router(operation_routes(platform, table))
     app.add_middleware(RequestId)
+    app.add_middleware(Expectation)
     return app
 
 
@@ -56,6 +60,7 @@ def build_worker_app(front: Front, table: Table, rest: Rest) -> DocumentedApp:
     app.include_router(health_routes())
     app.add_middleware(Elsewhere, rest=rest)
     app.add_middleware(RequestId)
+    app.add_middleware(Expectation)
     return app
 
 
@@ -80,6 +85,7 @@ def _with_predictions(front: Front, table: Table) -> DocumentedApp:
     app.authenticates = front.authenticates
     callers = Callers(time.monotonic)
     app.lane = _lane(front, table, callers)
+    app.watch = Watch(EdgeLimits.of(front.settings))
     # The key that opened Longshore is none of a model's business.
     strip = (b"authorization",) if front.authenticates else ()
     app.include_router(prediction_routes(front, table, upstream, shadows, strip))
@@ -99,8 +105,8 @@ def _lane(front: Front, table: Table, callers: Callers) -> Lane:
     return Lane(
         table,
         most=front.settings.max_body,
-        # As the fence has it, for the requests that it does not see.
-        is_our_host=lambda given: not on_loopback or names_us(given, host),
+        # As the gate and the fence have it, for the requests that they do not see.
+        is_our_host=lambda given: is_host(given) and (not on_loopback or names_us(given, host)),
         # Plugins that recognise callers may take their time, which only the long way has.
         callers=callers if front.authenticates else None,
     )

@@ -4,9 +4,9 @@ Without authentication the platform trusts whoever reaches it, which on loopback
 program of this machine, and among these the user's browser. A web page from anywhere may make
 that browser send requests here, in two ways:
 
-- It simply sends one. It cannot read the answer, but a ``DELETE`` would have happened. Browsers
-  put the page's origin into ``Origin``, so a call that changes something is refused if that is
-  another than the address it came to.
+- It simply sends one. It cannot read the answer, but a ``DELETE`` would have happened; and through
+  a WebSocket it could even read. Browsers put the page's origin into ``Origin``, so a call that
+  changes something or offers an upgrade is refused if that is another than the address it came to.
 - It lets its own host name resolve to 127.0.0.1 (DNS rebinding), so that for the browser our
   answers are the page's own. The name then stands in ``Host``, so on loopback any name that is
   not loopback's or our own is refused.
@@ -94,9 +94,11 @@ class Fence:
                     "another name, set api_key and host.",
                 )
             origin = headers.get("origin")
-            if origin is not None and _changes(scope) and _authority(origin) != host.lower():
+            guarded = _changes(scope) or "upgrade" in headers
+            if origin is not None and guarded and _authority(origin) != host.lower():
                 raise Forbidden(
-                    f"a web page of {origin!a} may not manage this platform",
+                    f"a web page of {origin!a} may neither manage this platform "
+                    "nor open WebSockets to it",
                     hint="Use Longshore's own page, or set api_key and send the key.",
                 )
         await self._app(scope, receive, send)

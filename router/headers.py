@@ -43,8 +43,8 @@ _ENDS_HERE = HOP_BY_HOP | {
 _NOT_FROM_REPLICAS = HOP_BY_HOP | {b"date", b"x-request-id", b"x-longshore-version"}
 
 # A list of transfer codings overrules a length (RFC 9112 section 6.3), so it must not go on; and
-# these two statuses have no body whose length could be told.
-_NO_BODY = frozenset({204, 304})
+# these statuses have no body whose length could be told.
+_NO_BODY = frozenset({101, 204, 304})
 
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 

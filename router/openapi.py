@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from longshore.router.edge import Watch
 from longshore.router.lane import Lane
 from longshore.router.problems import MEDIA_TYPE, ProblemDocument
 
@@ -65,6 +66,8 @@ class DocumentedApp(FastAPI):
     """Whether calls need a bearer key."""
     lane: Lane | None = None
     """Serves what need not come here at all."""
+    watch: Watch | None = None
+    """Looks after the connections."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""

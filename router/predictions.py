@@ -15,6 +15,7 @@ from longshore.router.relay import Relay
 from longshore.router.shadow import Copy, Shadows
 from longshore.router.table import RoutedVersion, Table
 from longshore.router.uniform import PredictAnswer, PredictRequest, Uniform
+from longshore.router.upgrade import Upgrade
 from longshore.router.upstream import Upstream
 
 RAW_METHODS = tuple(each for each in HTTPMethod if each is not HTTPMethod.CONNECT)
@@ -59,6 +60,12 @@ def prediction_routes(
         )
 
     def predict_path(version: RoutedVersion, request: Request) -> str:
+        if "upgrade" in request.headers:
+            raise NotSupported(
+                "predictions are asked for in plain HTTP, and this request offers an upgrade",
+                hint="WebSockets and other upgrades go to "
+                "/v1/models/NAME/versions/VERSION/raw/PATH.",
+            )
         return version.route.version.serving.predict_path + _query(request)
 
     relayed = {**openapi.OPAQUE_ANSWER, **openapi.problems(404, 413, 502, 503, 504)}
@@ -107,13 +114,21 @@ def prediction_routes(
         return await uniform.predict(asked, request)
 
     async def raw(name: Name, version: Number, path: str, request: Request) -> Response:
-        """Call any path of the container, streamed both ways; the path is kept as received."""
+        """Call any path of the container, streamed both ways; the path is kept as received.
+
+        A request that offers an upgrade, to a WebSocket for instance, becomes a tunnel.
+        """
         target = _raw_target(request)
         found = table.version(name, version)
-        if "upgrade" in request.headers and _wants_websocket(request):
-            raise NotSupported(
-                "WebSockets are not passed on to containers yet",
-                hint="Use plain HTTP or server-sent events.",
+        if "upgrade" in request.headers:
+            return Upgrade(
+                table,
+                found,
+                upstream,
+                target=target,
+                most=0,
+                strip=strip,
+                within=platform.settings.tunnel_total,
             )
         return relay(found, target)
 
@@ -143,7 +158,3 @@ def _raw_target(request: Request) -> str:
     if len(parts) <= _RAW_DEPTH or parts[_RAW_DEPTH - 1] != b"raw":
         raise NotFound(f"there is nothing at {request.url.path}")
     return f"/{parts[_RAW_DEPTH].decode('latin-1')}{_query(request)}"
-
-
-def _wants_websocket(request: Request) -> bool:
-    return "websocket" in request.headers["upgrade"].lower()

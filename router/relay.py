@@ -16,7 +16,7 @@ from longshore.router.client import Client, ClientLeft
 from longshore.router.headers import content_length, to_client, to_replica
 from longshore.router.problems import problem_of
 from longshore.router.table import RoutedVersion, Table
-from longshore.router.upstream import HeadersFor, Outgoing, Upstream
+from longshore.router.upstream import Answer, HeadersFor, Outgoing, Upstream
 
 if TYPE_CHECKING:
     from longshore.router.shadow import Copy
@@ -58,6 +58,8 @@ class Relay(Response):
         self._most = most
         self._strip = frozenset(strip)
         self._copy = copy
+        self._arrived = 0.0
+        self._counted = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay one request, and count it.
@@ -65,10 +67,9 @@ class Relay(Response):
         Raises:
             RequestError: there is no answer from a replica, and nothing was sent to the client.
         """
-        meter, clock = self._version.meter, self._table.clock
-        arrived = clock()
-        meter.arrived(arrived)
-        answer = _ToClient(send)
+        self._arrived = self._table.clock()
+        self._version.meter.arrived(self._arrived)
+        answer = ToClient(send)
         outcome = ABORTED
         try:
             await self._exchange(scope, receive, answer)
@@ -83,30 +84,35 @@ class Relay(Response):
             # close the connection, so that the client cannot take the part for the whole.
             log.warning("answer cut off: %s", error.message)
         finally:
-            meter.ended(outcome, arrived, clock())
+            self._count(outcome)
             if self._copy:
                 self._copy.close()
 
-    async def _exchange(self, scope: Scope, receive: Receive, answer: "_ToClient") -> None:
-        headers = scope["headers"]
+    def _count(self, outcome: str) -> None:
+        """Count how the request ended; only the first word counts."""
+        if not self._counted:
+            self._counted = True
+            self._version.meter.ended(outcome, self._arrived, self._table.clock())
+
+    async def _exchange(self, scope: Scope, receive: Receive, answer: "ToClient") -> None:
         hint = "The platform's setting max_body is the limit."
-        client = Client(receive, headers, self._most, hint)
+        client = Client(receive, scope["headers"], self._most, hint)
         with Slot(self._table, self._version) as slot:
             async with client.attached():
                 for_replica, body = headers_for(scope, self._strip), await client.body()
                 if self._copy:
-                    body = self._copy.watch(body, for_replica, content_length(headers))
+                    body = self._copy.watch(body, for_replica, content_length(scope["headers"]))
                 request = Outgoing(scope["method"], self._target, for_replica, body)
                 async with self._upstream.exchange(slot, request) as theirs:
-                    await answer.begin(
-                        theirs.status,
-                        to_client(
-                            theirs.headers, status=theirs.status, version=str(self._version.key)
-                        ),
-                    )
-                    async for piece in theirs.body.iter_any():
-                        await answer.write(piece)
+                    await self._pass_on(theirs, answer)
             await answer.end()
+
+    async def _pass_on(self, theirs: Answer, answer: "ToClient") -> None:
+        """Pass on all of an answer but its end."""
+        headers = to_client(theirs.headers, status=theirs.status, version=str(self._version.key))
+        await answer.begin(theirs.status, headers)
+        async for piece in theirs.body.iter_any():
+            await answer.write(piece)
 
 
 def headers_for(scope: Scope, strip: Iterable[bytes]) -> HeadersFor:
@@ -124,7 +130,7 @@ def headers_for(scope: Scope, strip: Iterable[bytes]) -> HeadersFor:
     )
 
 
-class _ToClient:
+class ToClient:
     """The answer's way to the client, as ASGI takes it."""
 
     def __init__(self, send: Send) -> None:
@@ -133,11 +139,14 @@ class _ToClient:
         """Of the head that was sent; 0 before that."""
 
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send the head."""
         self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, piece: bytes) -> None:
+        """Send a piece of the body."""
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def end(self) -> None:
+        """End the body."""
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -14,12 +14,8 @@ from fastapi import FastAPI
 from longshore.core.errors import StartRefused
 from longshore.core.settings import Settings
 from longshore.core.types import Address
-from longshore.router.lane import LaneProtocol
+from longshore.router.lane.protocol import LaneProtocol
 from longshore.router.openapi import DocumentedApp
-
-KEEP_ALIVE = 75
-"""Seconds that an idle client connection is kept; more than the 60 s that load balancers keep
-theirs to us, so that it is they who close."""
 
 LINGER = 1.0
 """Seconds that an idle client connection is kept open when a worker stops: whoever sends a request
@@ -85,11 +81,12 @@ async def serve_on(
         acceptor: takes connections from a socket that others accept on, too; idle connections then
             linger on leaving, for their next requests find somebody else.
     """
-    lane = app.lane if isinstance(app, DocumentedApp) else None
+    lane, watch = (app.lane, app.watch) if isinstance(app, DocumentedApp) else (None, None)
+    protocol = partial(LaneProtocol, lane, watch) if lane and watch else "httptools"
     config = uvicorn.Config(
         app,
         # uvicorn only ever calls it, with keywords.
-        http=cast("type[asyncio.Protocol]", partial(LaneProtocol, lane)) if lane else "httptools",
+        http=cast("type[asyncio.Protocol]", protocol),
         ws="none",
         # Run here instead, where a failure is an exception rather than an exit.
         lifespan="off",
@@ -101,7 +98,6 @@ async def serve_on(
         # What goes wrong is logged by the application, with the request's id.
         log_level="critical",
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=grace,
     )
     config.load()
@@ -109,7 +105,10 @@ async def serve_on(
     if lane:
         lane.lingers = acceptor is not None
         lane.open(asyncio.get_running_loop())
-    async with app.router.lifespan_context(app):
+    async with (
+        app.router.lifespan_context(app),
+        watch.running() if watch else contextlib.nullcontext(),
+    ):
         running = asyncio.create_task(server.serve(sockets), name="http server")
         try:
             await server.listening.wait()

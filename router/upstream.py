@@ -34,6 +34,8 @@ _PIECE = 256 * 1024
 # Headers that aiohttp would add on its own.
 _UNASKED = ("accept", "accept-encoding", "content-type", "user-agent")
 
+_SWITCHING = 101
+
 Body = bytes | AsyncIterator[bytes] | None
 
 HeadersFor = Callable[[str], RawHeaders]
@@ -49,6 +51,17 @@ class Outgoing:
     """Path and query, percent-encoded as they should arrive."""
     headers: HeadersFor
     body: Body = None
+    switches: bool = False
+    """Whether it offers to go on in another protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """A connection to a replica that goes on in another protocol."""
+
+    transport: asyncio.Transport
+    early: bytes
+    """What the replica has said in it already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,8 @@ class Answer:
     headers: RawHeaders
     """Names in lowercase; order and duplicates as sent."""
     body: aiohttp.StreamReader
+    switched: Switched | None = None
+    """The connection, if the replica took the offer to switch; there is no body then."""
 
 
 class Upstream:
@@ -90,7 +105,8 @@ class Upstream:
     async def exchange(self, slot: Slot, request: Outgoing) -> AsyncIterator[Answer]:
         """Send a request to the slot's replica and give its answer, to be read in the context.
 
-        Leaving the context before the answer's end closes the connection.
+        Leaving the context before the answer's end closes the connection. Where the replica
+        switched protocols, the limit on the whole exchange ends with its answer's head.
 
         Args:
             slot: where to; it may move to another replica as long as nothing was sent.
@@ -107,6 +123,10 @@ class Upstream:
                 try:
                     connection = response.connection
                     protocol = connection.protocol if connection else None
+                    if request.switches and response.status == _SWITCHING:
+                        total.reschedule(None)
+                        yield _switched(slot, response, protocol)
+                        return
                     yield _answer(slot, response)
                     _check_end(response, protocol)
                     ejection.answered(slot.replica)
@@ -236,6 +256,34 @@ def _answer(slot: Slot, response: ClientResponse) -> Answer:
         raise _failed(slot, told)
     headers = [(name.lower(), value) for name, value in response.raw_headers]
     return Answer(response.status, headers, response.content)
+
+
+def _switched(slot: Slot, response: ClientResponse, protocol: ResponseHandler | None) -> Answer:
+    """Take the connection from aiohttp, which has parsed the answer's head."""
+    # An empty protocol counts as false.
+    transport = protocol.transport if protocol is not None else None
+    if protocol is None or transport is None or not protocol.upgraded:
+        raise _failed(slot, "switched protocols without saying to which")
+    early = _Early()
+    protocol.set_parser(early, early)
+    headers = [(name.lower(), value) for name, value in response.raw_headers]
+    return Answer(
+        response.status, headers, response.content, Switched(transport, bytes(early.data))
+    )
+
+
+class _Early:
+    """Takes from aiohttp what came behind a head; it would hand that to its WebSocket reader."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self.data += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        pass
 
 
 def _check_end(response: ClientResponse, protocol: ResponseHandler | None) -> None:

@@ -14,6 +14,5 @@ goes on to uvicorn and FastAPI untouched, byte by byte as it came. Read the piec
 """
 
 from longshore.router.lane.lane import Lane
-from longshore.router.lane.protocol import LaneProtocol
 
-__all__ = ["Lane", "LaneProtocol"]
+__all__ = ["Lane"]

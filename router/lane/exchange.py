@@ -179,6 +179,11 @@ class Exchange:
             self._connection.hold(client_is_full)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the client has heard anything of the answer."""
+        return self._answer is not None
+
+    @property
     def _status(self) -> int:
         return self._answer.status if self._answer else 0
 

@@ -2,17 +2,25 @@
 
 uvicorn parses and serves everything by default. This subclass looks at the first bytes of a request
 when nothing else is under way on the connection; if they are a whole head of a common prediction
-request, and a replica is free for it, uvicorn never sees it. One request at a time is answered on a
-connection, in order, whichever way it takes.
+request, and a replica is free for it, uvicorn never sees it. What takes the long way passes a gate
+first, see ``router.edge``. One request at a time is answered on a connection, in order, whichever
+way it takes.
 """
 
 import asyncio
 import fcntl
 import termios
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from longshore.router.edge.gate import Gate
+from longshore.router.edge.refusals import BadRequest, TooSlow, written
+from longshore.router.edge.tunnel import TAKE_OVER, Tunnel
+from longshore.router.edge.watch import Stage, Watch, confirmed
+from longshore.router.errors import RequestError
+from longshore.router.headers import RawHeaders
 from longshore.router.lane.lane import Lane
 from longshore.router.lane.wire import MOST_REMEMBERED, RequestHead
 
@@ -25,23 +33,30 @@ class LaneProtocol(HttpToolsProtocol):
 
     Args:
         lane: shared by all connections.
+        watch: likewise.
         options: uvicorn's own.
     """
 
-    def __init__(self, lane: Lane, **options: Any) -> None:
+    def __init__(self, lane: Lane, watch: Watch, **options: Any) -> None:
         super().__init__(**options)
         self._lane = lane
+        self._watch = watch
+        self._gate = Gate(watch.limits)
+        self._tunnel: Tunnel | None = None
+        self._refusal: RequestError | None = None
+        """Why nothing more is taken from this client."""
+        self._leaving = False
+        """Whether the client was told that this is the end."""
+        self._answers = 0
         self._exchange: Exchange | None = None
         self._to_come = 0
         """Bytes of the current request's body that the client has not sent yet."""
         self._early = b""
         """What came of the next request before this one was answered."""
-        self._in_message = False
-        """Whether uvicorn is in the middle of a request."""
+        self._trailers = False
         self._replica_is_full = False
         self._known: RequestHead | None = None
         """The last request's head; most of the time the next one is the same, byte by byte."""
-        self._idle_since = 0.0
         self.closes = False
         """Whether this connection ends after the answer."""
         self.peer = b"unknown"
@@ -54,6 +69,9 @@ class LaneProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if self.client:
             self.peer = self.client[0].encode()
+        self._refusal = self._watch.came(self, self.peer)
+        if self._refusal and self._watch.overrun:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take the fast lane, or leave it to uvicorn."""
@@ -63,11 +81,12 @@ class LaneProtocol(HttpToolsProtocol):
             # Its turn has not come, or the client does not read the answers that it has.
             self._hold_early(data)
         elif not self._is_idle or not self._try_lane(data):
-            super().data_received(data)
+            self._long_way(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the exchange that nobody waits any more."""
         self.closes = True
+        self._watch.left(self, self.peer)
         if self._exchange:
             self._exchange.client_left()
         super().connection_lost(exc)
@@ -110,27 +129,157 @@ class LaneProtocol(HttpToolsProtocol):
         fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, unread)
         return any(unread)
 
-    # --- where uvicorn is ---------------------------------------------------------------------
+    # --- the long way -------------------------------------------------------------------------
+
+    def _long_way(self, data: bytes) -> None:
+        if self._leaving:
+            return
+        if not self._gate.within and not self._is_idle:
+            # uvicorn forgets a request whose client leaves, if it has heard of the next one.
+            self._hold_early(data)
+            return
+        try:
+            if self._refusal:
+                raise self._refusal
+            passed, early = self._gate.feed(data)
+        except RequestError as error:
+            self._refuse(error)
+            return
+        if early:
+            self._hold_early(early)
+        if passed:
+            super().data_received(passed)
+        if early and self._is_idle:
+            # It was answered before it had come whole; only now the next one may begin.
+            self._next()
 
     def on_message_begin(self) -> None:
-        """Note that uvicorn reads a request."""
-        self._in_message = True
+        """Offer the connection to endpoints that speak another protocol on it."""
         super().on_message_begin()
+        self._trailers = False
+        offers: dict[str, Any] = {TAKE_OVER: self.take_over}
+        self.scope["extensions"] = offers
 
     def on_headers_complete(self) -> None:
-        """Let the answer say if it is the last one."""
+        """Let the answer say if it is the last one; headers that come from here on are trailers."""
         super().on_headers_complete()
+        self._trailers = True
         if self.closes:
             self.cycle.keep_alive = False
 
-    def on_message_complete(self) -> None:
-        """Note that uvicorn has read it."""
-        self._in_message = False
-        super().on_message_complete()
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; a trailer must not pass for one (RFC 9110 section 6.5.1)."""
+        if not self._trailers:
+            # The parser leaves blanks behind a length where they are.
+            super().on_header(name, value.rstrip(b" \t"))
+
+    def on_response_complete(self) -> None:
+        """Go on with what comes next on this connection."""
+        self._answers += 1
+        super().on_response_complete()
+        # The watch looks after idle connections.
+        self._unset_keepalive_if_required()
+        if self._early and self._is_idle:
+            self._next()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what uvicorn's parser does not take."""
+        self._refuse(BadRequest(f"the request is not HTTP/1.1: {msg}"))
 
     @property
     def _is_idle(self) -> bool:
-        return not self._in_message and (self.cycle is None or self.cycle.response_complete)
+        return not self._gate.within and (self.cycle is None or self.cycle.response_complete)
+
+    @property
+    def _has_begun_to_answer(self) -> bool:
+        if self._exchange:
+            return self._exchange.has_begun
+        cycle = self.cycle
+        return cycle is not None and cycle.response_started and not cycle.response_complete
+
+    def _refuse(self, error: RequestError) -> None:
+        """Tell the client why, once, and that this is the end of its connection."""
+        self._leaving = self.closes = True
+        self._refusal, self._known = error, None
+        if self._has_begun_to_answer or self.transport.is_closing():
+            # Anything said now would pass for a part of the answer.
+            self.transport.abort()
+            return
+        if self.cycle:
+            # Its answer must not follow ours.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(
+            written(error, request_id=uuid.uuid4().hex, default_lines=self.default_lines())
+        )
+        if self._exchange:
+            self._exchange.client_left()
+        # Its own end stays open for a moment: closing on unread bytes would reset the connection,
+        # and the client might never read why.
+        self._early = b""
+        self.transport.write_eof()
+        self.flow.resume_reading()
+
+    # --- what the watch asks ------------------------------------------------------------------
+
+    def stage(self) -> tuple[Stage, int]:
+        """Return what this connection waits for, and a number that changes when that goes on."""
+        answered = self._exchange is None and (self.cycle is None or self.cycle.response_complete)
+        stage, mark = Stage.IDLE if answered else Stage.WORK, self._answers
+        if self._leaving or self._refusal:
+            stage = Stage.LEAVING
+        elif self._tunnel:
+            stage, mark = Stage.TUNNEL, self._tunnel.moved
+        elif self.transport.get_write_buffer_size():
+            stage, mark = Stage.ANSWER, confirmed(self.transport)
+        elif self._gate.head:
+            stage = Stage.HEAD
+        elif self._to_come or self._gate.within_body:
+            if answered:
+                stage = Stage.RUN_OUT
+            elif not self.flow.read_paused:
+                stage, mark = Stage.BODY, self._gate.taken - self._to_come
+        return stage, mark
+
+    def late(self, stage: Stage) -> None:
+        """Hear that it waited for too long."""
+        limits = self._watch.limits
+        match stage:
+            case Stage.HEAD:
+                self._refuse(
+                    TooSlow("the head was not whole within", limits.head_timeout, "head_timeout")
+                )
+            case Stage.BODY:
+                self._refuse(
+                    TooSlow(
+                        "nothing more of the body came for", limits.body_timeout, "body_timeout"
+                    )
+                )
+            case Stage.IDLE:
+                self.transport.close()
+            case Stage.TUNNEL if self._tunnel:
+                self._tunnel.close()
+            case _:
+                self.transport.abort()
+
+    # --- tunnels ------------------------------------------------------------------------------
+
+    def take_over(
+        self, status: int, headers: RawHeaders, replica: asyncio.Transport, early: bytes
+    ) -> Tunnel:
+        """Take the connection out of HTTP; see ``edge.tunnel.TakeOver``."""
+        # For uvicorn, nobody waits for an answer any more.
+        self.cycle.disconnected = True
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(
+            b"HTTP/1.1 %d \r\n%b%b\r\n%b" % (status, self.default_lines(), lines, early)
+        )
+        # What the client has sent behind its request was meant for the replica.
+        replica.write(self._early)
+        self._early = b""
+        self.flow.resume_reading()
+        self._tunnel = Tunnel(self.transport, replica, self.connection_lost)
+        return self._tunnel
 
     # --- the fast lane ------------------------------------------------------------------------
 
@@ -138,7 +287,7 @@ class LaneProtocol(HttpToolsProtocol):
         head = self._known
         if head is None or not data.startswith(head.raw):
             head = self._lane.read(data)
-            if head is None:
+            if head is None or self._refusal or not self._gate.suits_lane(head):
                 return False
             if len(head.raw) <= MOST_REMEMBERED:
                 self._known = head
@@ -187,44 +336,21 @@ class LaneProtocol(HttpToolsProtocol):
         """Go on with what comes next on this connection."""
         self._exchange = None
         self._replica_is_full = False
+        self._answers += 1
         self.server_state.total_requests += 1
         if not self._to_come:
             self._next()
 
     def _next(self) -> None:
         if self.closes:
-            self.transport.close()
+            if not self._leaving:
+                self.transport.close()
             return
         if self.flow.read_paused:
             self._steer_reading()
         if self._early:
             # Not from within the end of the one before: a long pipeline would become a deep stack.
             self.loop.call_soon(self._again)
-        else:
-            self._idle_since = self._lane.now
-            if self.timeout_keep_alive_task is None:
-                self._wind_clock(self.timeout_keep_alive)
-
-    def _wind_clock(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(
-            seconds, self.timeout_keep_alive_handler
-        )
-
-    def timeout_keep_alive_handler(self) -> None:
-        """End the connection if it was idle for too long.
-
-        The timer is not set anew for each request: it looks how long it is since the last one.
-        """
-        self.timeout_keep_alive_task = None
-        if self.transport.is_closing() or not self._is_idle:
-            return
-        idle = self.loop.time() - self._idle_since
-        if self._exchange or self._to_come or self._early:
-            self._wind_clock(self.timeout_keep_alive)
-        elif idle < self.timeout_keep_alive:
-            self._wind_clock(self.timeout_keep_alive - idle)
-        else:
-            self.transport.close()
 
     def _again(self) -> None:
         if self._exchange or self.flow.write_paused or self.transport.is_closing():

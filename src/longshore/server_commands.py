@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 from importlib.metadata import version
 from pathlib import Path
@@ -58,6 +59,9 @@ def up(*, config: Path | None, keep: bool, **options: object) -> None:
     """
     settings, plugins = compose.load(config, os.environ, options)
     compose.log_to_stderr(settings)
+    # Each connection is an open file; by default a process may have only a thousand.
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_up(settings, plugins, compose.Sources(config, options), keep))
 

@@ -100,7 +100,8 @@ def test_a_wrong_variable() -> None:
 def test_an_unknown_variable() -> None:
     told = refusal(environment={"LONGSHORE_PROT": "1"})
     assert told.startswith(
-        "LONGSHORE_PROT is no setting of Longshore\nThere are: LONGSHORE_API_KEY, "
+        "LONGSHORE_PROT is no setting of Longshore\n"
+        "There are: LONGSHORE_ANSWER_TIMEOUT, LONGSHORE_API_KEY, "
     )
 
 

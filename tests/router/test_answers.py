@@ -51,10 +51,10 @@ async def test_requests_are_sent_as_long_as_there_is_an_endpoint(router: Routed)
     assert (await router.predict()).status_code == 200
 
 
-async def test_websockets_are_clearly_not_supported(router: Routed) -> None:
+async def test_predictions_are_not_upgraded(router: Routed) -> None:
     replica = await router.serving()
     reader, _ = await router.raw(
-        b"GET /v1/models/iris/versions/1/raw/ws HTTP/1.1\r\nHost: localhost\r\n"
+        b"POST /v1/models/iris/predict HTTP/1.1\r\nHost: localhost\r\n"
         b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )

@@ -1,0 +1,20 @@
+"""Five seconds of fuzzing at each run; ``make fuzz`` does more."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from fuzz.run import run, seeds
+from fuzz.targets import TARGETS
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_corpus_itself(target: Callable[[bytes], None]) -> None:
+    for each in seeds():
+        target(each)
+
+
+def test_five_seconds() -> None:
+    seed = time.time_ns()
+    print(f"seed {seed}")
+    assert run(5, seed) > 1000
