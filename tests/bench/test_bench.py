@@ -62,7 +62,8 @@ def test_every_subject_answers_without_errors(tmp_path: Path) -> None:
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "Ray Serve was not measured" in done.stdout
 
-    (result,) = json.loads(numbers.read_text())["results"]
+    result, heads = json.loads(numbers.read_text())["results"]
+    assert set(heads["rows"]) == SUBJECTS - PEERS
     assert set(result["rows"]) == SUBJECTS
     for subject, row in result["rows"].items():
         assert row["requests/s"] > 0, subject
