@@ -58,6 +58,10 @@ MOST_AT_WORK = 16
 """How many versions are started, changed or stopped at once."""
 
 
+_Place = tuple[str, VersionKey]
+"""A backend's name, and a version there: one that was registered anew elsewhere is in two."""
+
+
 @dataclass(slots=True)
 class _Work:
     """What the controller holds in memory about one version; all of it can be lost."""
@@ -86,10 +90,11 @@ class _World:
 
     models: Sequence[Model]
     have: dict[VersionKey, WorkloadStatus]
+    """What runs of each version on the backend where it should."""
     away: dict[str, Unavailable]
     """Backends that did not answer."""
-    going: set[VersionKey]
-    """Those of which replicas run, or did when it looked, that belong to no version any more."""
+    going: set[_Place]
+    """Where replicas run, or did when it looked, that belong to no version any more."""
     steps: dict[VersionKey, tuple[VersionRecord, Step]] = field(default_factory=dict)
     wanted: dict[VersionKey, int] = field(default_factory=dict)
 
@@ -126,7 +131,7 @@ class Controller:
         self._kicked = asyncio.Event()
         self._slots = asyncio.Semaphore(MOST_AT_WORK)
         self._work: dict[VersionKey, _Work] = {}
-        self._removals: dict[VersionKey, asyncio.Task[None]] = {}
+        self._removals: dict[_Place, asyncio.Task[None]] = {}
         self._models: Sequence[Model] | None = None
         self._have: dict[str, Sequence[WorkloadStatus]] = {}
         self._found: dict[VersionKey, VersionStatus] = {}
@@ -198,7 +203,7 @@ class Controller:
         """Make one pass: look at everything, and start what is to be done."""
         began = self._now()
         world = await self._look()
-        self._forget_the_deleted(world)
+        self._sort(world)
         for model in world.models:
             for record in model.versions:
                 await self._decide(world, record)
@@ -227,33 +232,40 @@ class Controller:
             log.warning("the registry does not answer: %s", error.message)
             self._models = [self._remembered(model) for model in self._models]
         away: dict[str, Unavailable] = {}
-        self._removals = {key: task for key, task in self._removals.items() if not task.done()}
+        self._removals = {at: task for at, task in self._removals.items() if not task.done()}
         for name, backend in self._backends.items():
             try:
                 self._have[name] = await backend.list()
             except Unavailable as error:
                 away[name] = error
                 log.warning("backend %s does not answer: %s", name, error.message)
-        have = {status.key: status for statuses in self._have.values() for status in statuses}
-        return _World(self._models or (), have, away, set(self._removals))
+        return _World(self._models or (), {}, away, set(self._removals))
 
-    def _forget_the_deleted(self, world: _World) -> None:
-        """Let go of versions that are registered no more, or anew; what runs of them has to go."""
+    def _sort(self, world: _World) -> None:
+        """Tell what runs of each version from what belongs to none and has to go.
+
+        Versions that are registered no more, or anew, are let go of.
+        """
         known = {
-            record.version.key: record.version.created_at
+            record.version.key: record.version
             for model in world.models
             for record in model.versions
         }
+        anew: set[VersionKey] = set()
         for key, work in list(self._work.items()):
-            if key not in known or work.registered not in (None, known[key]):
+            version = known.get(key)
+            if version is None or work.registered not in (None, version.created_at):
                 del self._work[key]
+                anew.add(key)
                 if work.task:
                     work.task.cancel()
-                if key in world.have:
-                    world.going.add(key)
-        world.going |= world.have.keys() - known.keys()
-        for key in world.going:
-            world.have.pop(key, None)
+        for name, statuses in self._have.items():
+            for status in statuses:
+                version, at = known.get(status.key), (name, status.key)
+                if version is None or version.placement.backend != name or status.key in anew:
+                    world.going.add(at)
+                elif at not in world.going:
+                    world.have[status.key] = status
 
     def _remembered(self, model: Model) -> Model:
         """Return a model that SQL told earlier, with the status that was found since."""
@@ -304,7 +316,7 @@ class Controller:
             have,
             fingerprint=work.fingerprint,
             wanted=wanted,
-            busy=work.busy or key in world.going,
+            busy=work.busy or (name, key) in world.going,
             error=work.error,
             now=self._now(),
             retry_now=work.retry_now,
@@ -345,9 +357,10 @@ class Controller:
     def _act(self, world: _World, record: VersionRecord, step: Step) -> None:
         key = record.version.key
         work = self._work[key]
-        if step.action is Action.NONE or key in self._removals:
+        name = record.version.placement.backend
+        if step.action is Action.NONE or (name, key) in self._removals:
             return
-        backend = self._backends[record.version.placement.backend]
+        backend = self._backends[name]
         have = world.have.get(key)
         work.error = None
         work.stopping = step.action is Action.DELETE
@@ -367,10 +380,11 @@ class Controller:
             if name in world.away:
                 continue
             for status in statuses:
-                if status.key not in world.going or status.key in self._removals:
+                at = name, status.key
+                if at not in world.going or at in self._removals:
                     continue
                 going = self._stop(self._backends[name], status.key, status)
-                self._removals[status.key] = self._start(going, f"remove {status.key}")
+                self._removals[at] = self._start(going, f"remove {status.key}")
 
     def _start(self, going: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(going, name), name=name)

@@ -38,6 +38,7 @@ class Clock:
 class World:
     registry: SqlRegistry
     backend: MemoryBackend
+    elsewhere: MemoryBackend
     table: Table
     hooks: Hooks
     controller: Controller
@@ -67,12 +68,14 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     hooks, backend, clock = Hooks(manager), MemoryBackend(), Clock()
+    elsewhere = MemoryBackend(name="elsewhere")
+    backends = {each.name: each for each in (backend, elsewhere)}
     table = Table(hooks)
 
     def new_controller() -> Controller:
-        return Controller(registry, {"engine": backend}, hooks, table, interval=3600, now=clock)
+        return Controller(registry, backends, hooks, table, interval=3600, now=clock)
 
-    yield World(registry, backend, table, hooks, new_controller(), clock, new_controller)
+    yield World(registry, backend, elsewhere, table, hooks, new_controller(), clock, new_controller)
     await registry.close()
 
 
@@ -172,6 +175,34 @@ async def test_replicas_that_go_are_no_failure_of_a_version_registered_anew(worl
     await world.passes(3)
     assert (await world.status()).state is State.READY
     assert (await world.status()).failures == 0
+
+
+def on(backend: str) -> Version:
+    """``version()``, deleted and registered again for another backend."""
+    placement = version().placement.model_copy(update={"backend": backend})
+    return anew().model_copy(update={"placement": placement})
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("back", [False, True])
+async def test_a_version_that_moved_to_another_backend_leaves_nothing_behind(
+    world: World, restarted: bool, back: bool
+) -> None:
+    # Either backend may be the one that is asked last.
+    there, here = world.elsewhere, world.backend
+    old, new = (there, here) if back else (here, there)
+    await world.registry.add_version(on(old.name).model_copy(update={"created_at": NOON}), [])
+    await world.passes()
+    assert IRIS in old.running
+    await world.registry.delete_version(IRIS)
+    await world.registry.add_version(on(new.name), [])
+    if restarted:
+        world.controller = world.new_controller()
+    await world.passes(3)
+    assert (old.calls[-1], old.running) == ("delete iris:1", {})
+    assert new.calls == ["apply iris:1 1"]
+    assert [each.id for each in new.running[IRIS].replicas] == world.endpoints()
+    assert (await world.status()).state is State.READY
 
 
 async def test_a_version_that_failed_is_tried_again_when_its_wait_is_over(world: World) -> None:
