@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from functools import partial
 from weakref import WeakValueDictionary
 
+from longshore.core.backends.causes import start_failure
+from longshore.core.backends.following import Followed
+from longshore.core.backends.hints import Hints
 from longshore.core.errors import (
     LongshoreError,
     NotFound,
@@ -38,9 +41,9 @@ from longshore.plugins.engine.containers import (
     container_name,
     key_labels,
 )
-from longshore.plugins.engine.diagnose import start_failure
-from longshore.plugins.engine.hints import Hints, follow_events
-from longshore.plugins.engine.logs import Followed, past_of_all
+from longshore.plugins.engine.hints import follow_events
+from longshore.plugins.engine.logs import follow as follow_log
+from longshore.plugins.engine.logs import past_of_all
 from longshore.plugins.engine.pull import Puller
 from longshore.plugins.engine.replicas import AS_REGISTERED, Known, Replicas
 
@@ -194,7 +197,10 @@ class EngineBackend:
         client = opened.connection.client
 
         async def containers() -> list[str]:
-            return [each.id for each in await self._of(opened, key) if not each.unstarted]
+            # As an error that whoever follows the logs knows.
+            with _refused_as(Unavailable):
+                listed = await self._of(opened, key)
+            return [each.id for each in listed if not each.unstarted]
 
         now = time.time()
         with _refused_as(Unavailable):
@@ -204,7 +210,7 @@ class EngineBackend:
             for line in await past_of_all(client, present, tail, now):
                 yield line.text
         if follow:
-            followed = Followed(client, containers, self._hints, now)
+            followed = Followed(partial(follow_log, client), containers, self._hints, now)
             async with contextlib.aclosing(followed.lines()) as lines:
                 async for line in lines:
                     yield line.text

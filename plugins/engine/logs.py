@@ -3,45 +3,17 @@
 import asyncio
 import contextlib
 import heapq
-import re
-import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
 
-from longshore.core.errors import Unavailable
+from longshore.core.backends.lines import LONGEST_LINE, Line
 from longshore.plugins.engine.client import Client, EngineError
-from longshore.plugins.engine.hints import Hints
-
-TAIL_LINES = 20
-TAIL_BYTES = 8192
-LONGEST_LINE = 16_384
-"""Characters; what a container writes beyond them in one line is cut off."""
-
-_BUFFERED = 1000
-"""Lines that wait for a slow reader; then the containers' logs are read no further."""
 
 MOST_LINES = 10_000
 """Lines of the past that are read for one container."""
 
 _HEADER = 8
 _LARGEST_FRAME = 1 << 20
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-# Bidirectional marks too: they can make a line read as something else.
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a log."""
-
-    at: str
-    """Time in RFC 3339 as the engine writes it; of one engine, they sort as text."""
-    text: str
-
-    def cleaned(self) -> "Line":
-        """Return the line as it may be shown."""
-        return Line(self.at, clean(self.text))
 
 
 class LineReader:
@@ -116,12 +88,13 @@ async def follow(client: Client, container: str, since: float) -> AsyncIterator[
         since: seconds since 1970.
     """
     reader = LineReader()
-    async with client.log(container, {"follow": "1", "since": f"{since:.3f}"}) as pieces:
-        async for piece in pieces:
-            for line in reader.feed(piece):
+    with contextlib.suppress(EngineError):  # it was removed meanwhile
+        async with client.log(container, {"follow": "1", "since": f"{since:.3f}"}) as pieces:
+            async for piece in pieces:
+                for line in reader.feed(piece):
+                    yield line.cleaned()
+            for line in reader.finish():
                 yield line.cleaned()
-        for line in reader.finish():
-            yield line.cleaned()
 
 
 async def past_of_all(
@@ -138,85 +111,3 @@ async def past_of_all(
 
     logs = await asyncio.gather(*(read(each) for each in containers))
     return list(heapq.merge(*logs, key=lambda line: line.at))
-
-
-class Followed:
-    """The logs of several containers, and of those that come later, as they are written.
-
-    Args:
-        client: the engine.
-        containers: returns the ids of those that are there now.
-        hints: when to ask again.
-        since: seconds since 1970; older lines are left out.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        containers: Callable[[], Awaitable[Sequence[str]]],
-        hints: Hints,
-        since: float,
-    ) -> None:
-        self._client = client
-        self._containers = containers
-        self._hints = hints
-        self._since = since
-        self._lines: asyncio.Queue[Line | None] = asyncio.Queue(maxsize=_BUFFERED)
-        self._readers: dict[str, asyncio.Task[None]] = {}
-
-    async def lines(self) -> AsyncGenerator[Line, None]:
-        """Yield lines until the hints end; close it when they are wanted no more."""
-        looking = asyncio.create_task(self._look(), name="logs")
-        try:
-            while (line := await self._lines.get()) is not None:
-                yield line
-        finally:
-            for task in (looking, *self._readers.values()):
-                task.cancel()
-
-    async def _look(self) -> None:
-        async for _ in self._hints.listen(now=True):
-            # The engine may be away; it hints when it is back.
-            with contextlib.suppress(Unavailable, EngineError):
-                present = set(await self._containers())
-                reading = {each for each, task in self._readers.items() if not task.done()}
-                self._readers = {
-                    each: self._readers.get(each) or asyncio.create_task(self._read(each))
-                    for each in present | reading
-                }
-        await self._lines.put(None)
-
-    async def _read(self, container: str) -> None:
-        since = self._since
-        while True:
-            try:
-                async for line in follow(self._client, container, since):
-                    await self._lines.put(line)
-            except Unavailable:
-                since = time.time()
-                await asyncio.sleep(1)
-            except EngineError:
-                return
-            else:
-                return
-
-
-def tail_of(lines: list[Line]) -> tuple[str, ...]:
-    """Return the last lines, bounded in number and in bytes, for a status."""
-    kept: deque[str] = deque()
-    room = TAIL_BYTES
-    for line in reversed(lines[-TAIL_LINES:]):
-        text = line.text.encode()[:room].decode(errors="ignore")
-        room -= len(text.encode())
-        kept.appendleft(text)
-        if room <= 0:
-            break
-    return tuple(kept)
-
-
-def clean(text: str) -> str:
-    """Return a line that is harmless on a terminal: no escapes, no control characters."""
-    # Of a progress bar that draws over itself, the last state counts.
-    shown = text.rstrip("\r\n").rpartition("\r")[2]
-    shown = _CONTROLS.sub("", _ESCAPES.sub("", shown))
-    return shown if len(shown) <= LONGEST_LINE else shown[:LONGEST_LINE] + "…"

@@ -4,9 +4,10 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
+from longshore.core.backends.causes import short, why_not_pulled
 from longshore.core.errors import WorkloadFailed
 from longshore.core.settings import RegistryLogin, Settings, is_loopback
 from longshore.core.types import Progress
@@ -14,56 +15,6 @@ from longshore.plugins.engine.client import Client, EngineError
 
 AT_ONCE = 4
 """How many images are pulled at once; more only fight for the same line and disk."""
-
-
-class Cause(NamedTuple):
-    """One thing that goes wrong with pulls; its texts take what ``why_not_pulled`` knows."""
-
-    words: tuple[str, ...]
-    """What engines say, in lower case; any of them."""
-    reason: str
-    hint: str
-
-
-_NO_ACCESS = ("unauthorized", "authentication required", "no basic auth", "denied", "forbidden")
-_WITHOUT_LOGIN = Cause(
-    _NO_ACCESS,
-    "the registry {host} wants a login for {image}",
-    "Give one under registries in plugins.toml, by the key {host!r}.",
-)
-_WITH_LOGIN = Cause(
-    _NO_ACCESS,
-    "the registry {host} refuses {image} to the user {user!r}",
-    "Check the login for {host} under registries in plugins.toml, and that this user may pull it.",
-)
-_CAUSES = (
-    Cause(
-        ("http response to https client",),
-        "the registry {host} speaks plain HTTP, which is not allowed for it",
-        "Add {host!r} to insecure_registries in plugins.toml; Docker needs it in daemon.json too.",
-    ),
-    Cause(
-        ("manifest unknown", "name unknown", "not found", "does not exist", "status: 404"),
-        "the image {image} is not in the registry {host}",
-        "Push it again, and register it under a new version.",
-    ),
-    Cause(
-        ("x509", "certificate", "tls:"),
-        "the registry {host} has no certificate to trust: {message}",
-        "Let the engine trust it, or add {host!r} to insecure_registries in plugins.toml.",
-    ),
-    Cause(
-        ("no space left",),
-        "there is no room on the disk for {image}",
-        "Remove unused images: docker image prune, or podman image prune.",
-    ),
-    Cause(
-        ("connection refused", "no such host", "dial tcp", "timeout", "unreachable", "eof"),
-        "the registry {host} cannot be reached: {message}",
-        "Check that it runs and that this machine can reach it.",
-    ),
-)
-"""The first that fits counts."""
 
 
 class Puller:
@@ -167,29 +118,3 @@ def auth_header(host: str, login: RegistryLogin) -> str:
         "serveraddress": host,
     }
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
-
-
-def why_not_pulled(reference: str, message: str, login: RegistryLogin | None) -> WorkloadFailed:
-    """Return the error for a pull that failed with the engine's message."""
-    known = {
-        "host": reference.partition("/")[0],
-        "image": short(reference),
-        "user": login.username if login else "",
-        "message": _end(message),
-    }
-    for cause in (_WITH_LOGIN if login else _WITHOUT_LOGIN, *_CAUSES):
-        if any(word in message.lower() for word in cause.words):
-            return WorkloadFailed(cause.reason.format(**known), hint=cause.hint.format(**known))
-    return WorkloadFailed("the engine could not pull {image}: {message}".format(**known))
-
-
-def short(reference: str) -> str:
-    """Return a pinned reference as people read it: ``localhost:5001/iris@sha256:1f67e7ea6c42``."""
-    repository, _, digest = reference.partition("@")
-    return f"{repository}@{digest[:19]}" if digest else repository
-
-
-def _end(message: str, longest: int = 300) -> str:
-    """Return the end of a chain of errors, which is where its cause stands."""
-    message = " ".join(message.split())
-    return message if len(message) <= longest else "…" + message[-longest:]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from longshore.core.backends.causes import is_read_only_error
+from longshore.core.backends.lines import Line, tail_of
 from longshore.core.errors import Unavailable
 from longshore.core.names import VersionKey
 from longshore.core.types import Progress, Replica, ReplicaState, WorkloadStatus, utc_now
@@ -19,9 +21,9 @@ from longshore.plugins.engine.containers import (
     parse_container,
     parse_listed,
 )
-from longshore.plugins.engine.diagnose import is_read_only_error, why_exited
+from longshore.plugins.engine.diagnose import why_exited
 from longshore.plugins.engine.kernel import ignores, oom_killed
-from longshore.plugins.engine.logs import Line, past, tail_of
+from longshore.plugins.engine.logs import past
 from longshore.plugins.engine.probe import Health, Probe
 
 log = logging.getLogger(__name__)

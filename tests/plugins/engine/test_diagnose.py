@@ -4,14 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from longshore.core.backends.causes import is_read_only_error, start_failure
 from longshore.core.names import VersionKey
 from longshore.plugins.engine.containers import Container
-from longshore.plugins.engine.diagnose import (
-    is_read_only_error,
-    start_failure,
-    why_exited,
-    wrong_port,
-)
+from longshore.plugins.engine.diagnose import why_exited, wrong_port
 from longshore.plugins.engine.kernel import Listening
 
 ENDED = Container(

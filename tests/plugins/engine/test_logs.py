@@ -6,15 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longshore.core.backends.lines import LONGEST_LINE, TAIL_BYTES, Line, clean, tail_of
 from longshore.plugins.engine.client import EngineError
-from longshore.plugins.engine.logs import (
-    LONGEST_LINE,
-    TAIL_BYTES,
-    Line,
-    LineReader,
-    clean,
-    tail_of,
-)
+from longshore.plugins.engine.logs import LineReader
 
 AT = "2026-11-24T02:38:37Z"
 

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from longshore.core.backends.causes import short, why_not_pulled
 from longshore.core.settings import RegistryLogin, Settings
 from longshore.plugins.engine.pull import (
     Layers,
     auth_header,
-    short,
     speaks_plain_http,
-    why_not_pulled,
 )
 
 IMAGE = "registry.example.com/iris@sha256:" + "a" * 64
