@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml deploy/dev/setup.sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Longshore and its tools into $(VENV)"
 	@$(BIN)/python -m pip install -qq --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install -qq --editable '.[postgres]' --group dev
+	@$(BIN)/python -m pip install -qq --editable '.[postgres,kubernetes]' --group dev
 	@touch $@
 
 demo: setup  ## Train, pack, push, register, serve and call a real model, then clean up

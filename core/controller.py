@@ -331,6 +331,9 @@ class Controller:
         scaling = record.version.spec.scaling
         if scaling.max <= 1:
             return 1
+        if have and have.autoscaled:
+            # The number is its autoscaler's, and nobody else writes it.
+            return len(have.replicas) or max(scaling.min, 1)
         key = record.version.key
         ready = len(endpoints_of(have))
         load = self._table.load(key)

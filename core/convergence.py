@@ -63,6 +63,9 @@ def workload_of(version: Version) -> Workload:
         gpu_count=plan.gpu_count,
         nodes=tuple(node.name for node in version.placement.nodes),
         startup=spec.limits.startup,
+        security=spec.security,
+        image_user=version.image.config.user,
+        scaling=spec.scaling,
     )
 
 
@@ -117,8 +120,15 @@ def converge(
         return Step(_at_work(seen))
     if error or seen.dead:
         return _after_failure(seen, _failure(seen, error), retry_now)
-    if have is None or have.fingerprint != fingerprint or len(seen.live) != wanted:
+    if (
+        have is None
+        or have.fingerprint != fingerprint
+        or (len(seen.live) != wanted and not have.problem)
+    ):
         return _start(seen, retry_now)
+    if have.problem:
+        # The backend goes on trying by itself.
+        return Step(_short_of(seen, have), Action.APPLY if retry_now else Action.NONE)
     return Step(_ready(seen) if seen.ready else _not_ready(seen))
 
 
@@ -131,6 +141,7 @@ class _Seen:
         self.before = record.status
         self.now = now
         self.progress = have.progress if have else None
+        self.note = have.note if have else ""
         self.anything = bool(replicas)
         self.live = [each for each in replicas if _lives(each)]
         self.dead = [each for each in replicas if not _lives(each)]
@@ -184,6 +195,7 @@ def _failure(seen: _Seen, error: WorkloadFailed | None) -> VersionStatus:
             state, reason=error.message, log_tail=error.log_tail, hint=error.hint or hint
         )
     newest = seen.dead[-1]
+    hint = newest.hint or hint
     return seen.status(
         state,
         reason=newest.reason,
@@ -214,8 +226,18 @@ def _start(seen: _Seen, retry_now: bool) -> Step:
     return Step(seen.status(state, **seen.earlier()), Action.APPLY)
 
 
+def _short_of(seen: _Seen, have: WorkloadStatus) -> VersionStatus:
+    """The backend cannot have as many replicas as it should."""
+    return seen.status(
+        State.READY if seen.ready else State.FAILED,
+        reason=have.problem,
+        hint=have.hint,
+        failures=seen.before.failures,
+    )
+
+
 def _ready(seen: _Seen) -> VersionStatus:
-    reason = next((each.reason for each in seen.live if each.reason), "")
+    reason = next((each.reason for each in seen.live if each.reason), seen.note)
     failures = 0 if seen.was_stable else seen.before.failures
     return seen.status(State.READY, reason=reason, failures=failures)
 
@@ -229,7 +251,7 @@ def _not_ready(seen: _Seen) -> VersionStatus:
                 reason=each.reason,
                 log_tail=each.log_tail,
                 failures=seen.before.failures,
-                hint=_other_port(seen) if each.hopeless else _look_at_log(seen),
+                hint=each.hint or (_other_port(seen) if each.hopeless else _look_at_log(seen)),
             )
     fields = seen.earlier()
     for each in seen.live:

@@ -19,6 +19,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 UrlPath = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=1024)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=256)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Capability = Annotated[str, StringConstraints(pattern=r"^(BPF|[A-Z][A-Z0-9_]{3,39})$")]
 
 
 def utc_now() -> datetime:
@@ -89,6 +90,19 @@ class Limits(Value):
     """Seconds that the whole exchange may take."""
 
 
+class Security(Value):
+    """What a container may do beyond the strict default; each is a relaxation of its own."""
+
+    run_as: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    """User id to run as, instead of the image's; 0 is root."""
+    capabilities: tuple[Capability, ...] = ()
+    """Linux capabilities to keep (``NET_BIND_SERVICE``); all others are dropped."""
+    privilege_escalation: bool = False
+    """Let programs in the image gain rights that their parent lacks (setuid)."""
+    seccomp_unconfined: bool = False
+    """Let it use system calls that the engine's own profile refuses."""
+
+
 class VersionSpec(Value):
     """What a data scientist registers. What is left out is found in the image or has a default."""
 
@@ -109,6 +123,7 @@ class VersionSpec(Value):
     resources: Resources = Resources()
     scaling: Scaling = Scaling()
     limits: Limits = Limits()
+    security: Security = Security()
 
 
 # --- What was found out, and what was decided ------------------------------------------------
@@ -309,13 +324,23 @@ class Workload(Value):
     """Names of the nodes it may run on, best first."""
     startup: float = 300
     """Seconds that a replica may take to become ready."""
+    security: Security = Security()
+    image_user: str = ""
+    """Whom the image says to run as; a number, a name, or nothing, which means root."""
+    scaling: Scaling = Scaling()
+    """The bounds within which a backend's own autoscaler may set the number of replicas."""
     retire: tuple[str, ...] = ()
     """Ids of replicas that get no requests any more; if some are too many, these go first."""
 
     @property
     def fingerprint(self) -> str:
-        """A digest over what makes replicas alike; replicas of another one are outdated."""
-        content = self.model_dump_json(exclude={"replicas", "retire"})
+        """A digest over what makes replicas alike; replicas of another one are outdated.
+
+        A field that a later release adds counts only where it says something.
+        """
+        content = self.model_dump_json(
+            exclude={"replicas", "scaling", "retire"}, exclude_defaults=True
+        )
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -348,7 +373,9 @@ class Replica(Value):
     reason: str = ""
     """Why it is in this state, one sentence; empty while all is well."""
     hopeless: bool = False
-    """True: it runs, but cannot become ready as things are (it listens on another port)."""
+    """True: it cannot become ready as things are (it listens on another port)."""
+    hint: str = ""
+    """What to do about it, where the backend knows more than what the log says."""
     exit_code: int | None = None
     log_tail: tuple[str, ...] = ()
     """The last lines it wrote, oldest first; given where it exited or is hopeless."""
@@ -372,6 +399,14 @@ class WorkloadStatus(Value):
     fingerprint: str
     replicas: tuple[Replica, ...] = ()
     progress: Progress | None = None
+    autoscaled: bool = False
+    """Whether an autoscaler of the backend sets the number of replicas, and nobody else may."""
+    problem: str = ""
+    """Why there are not as many replicas as wished, one sentence: a quota, a refusal."""
+    hint: str = ""
+    """What to do about the problem."""
+    note: str = ""
+    """What is worth knowing though all is well, one sentence."""
 
 
 class Endpoint(Value):

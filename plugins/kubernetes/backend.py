@@ -1,0 +1,280 @@
+"""The ``Backend`` on a Kubernetes cluster."""
+
+import asyncio
+import contextlib
+import heapq
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from longshore.core.backends.following import Followed
+from longshore.core.backends.hints import Hints
+from longshore.core.backends.lines import Line
+from longshore.core.errors import NotFound, StartRefused, Unavailable, WorkloadFailed
+from longshore.core.names import VersionKey
+from longshore.core.settings import Settings
+from longshore.core.types import Node, Workload, WorkloadStatus
+from longshore.plugins.kubernetes import KubernetesSettings
+from longshore.plugins.kubernetes.applying import Applier
+from longshore.plugins.kubernetes.client import ApiError, Client
+from longshore.plugins.kubernetes.cluster import Cluster
+from longshore.plugins.kubernetes.connect import Connector
+from longshore.plugins.kubernetes.kinds import (
+    AUTOSCALER,
+    BUDGET,
+    DEPLOYMENT,
+    NODE,
+    OURS,
+    POD,
+    POLICY,
+    SERVICE,
+    SLICE,
+    Json,
+)
+from longshore.plugins.kubernetes.labels import OWNER, object_name
+from longshore.plugins.kubernetes.logs import follow as follow_log
+from longshore.plugins.kubernetes.logs import past
+from longshore.plugins.kubernetes.nodes import node_of
+from longshore.plugins.kubernetes.reasons import container_status, refusal
+from longshore.plugins.kubernetes.replicas import Replicas
+from longshore.plugins.kubernetes.statuses import key_of, status_of
+from longshore.plugins.kubernetes.watch import Cache
+
+log = logging.getLogger(__name__)
+
+WATCHED = (DEPLOYMENT, POD, SLICE, SERVICE, AUTOSCALER, BUDGET, POLICY)
+VITAL = (DEPLOYMENT, POD, SLICE)
+"""Without these nothing can be said about replicas."""
+
+SYNC_WITHIN = 30.0
+"""Seconds that the first look at everything may take."""
+
+STOP_GRACE = 5
+"""Seconds that pods get to stop whose requests have all been answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What there is between ``open`` and ``close``."""
+
+    cluster: Cluster
+    replicas: Replicas
+    applier: Applier
+
+
+class KubernetesBackend:
+    """Runs replicas as pods of Deployments.
+
+    Args:
+        settings: the platform's.
+        own: the plugin's.
+        environment: the process's variables, which may name a cluster.
+    """
+
+    name = "kubernetes"
+
+    def __init__(
+        self, settings: Settings, own: KubernetesSettings, *, environment: Mapping[str, str]
+    ) -> None:
+        self._settings = settings
+        self._own = own
+        self._environment = environment
+        self._hints = Hints()
+        self._locks: WeakValueDictionary[VersionKey, asyncio.Lock] = WeakValueDictionary()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opened: _Opened | None = None
+        self._described = "no cluster yet"
+
+    async def open(self, installation: str) -> None:
+        """Find the cluster, and look at everything of this installation in it."""
+        connector = Connector(self._own, self._environment)
+        client = Client(connector, self._own.namespace)
+        try:
+            version = (await client.get("/version"))["gitVersion"]
+            caches = {
+                kind: Cache(client, kind, f"{OWNER}={installation}", self._hints.tell)
+                for kind in WATCHED
+            }
+            for kind, cache in caches.items():
+                self._spawn(cache.run(), f"watch {kind.plural}")
+            await _synced(caches.values())
+        except (Unavailable, ApiError) as error:
+            await self._end_tasks()
+            await client.close()
+            raise StartRefused(
+                f"the cluster that {connector.source} leads to cannot be used: {error.message}",
+                hint="Try kubectl with the same configuration; docs/operators.md lists the rights "
+                "that Longshore needs.",
+            ) from error
+        cluster = Cluster(
+            owner=installation,
+            client=client,
+            caches=caches,
+            hints=self._hints,
+            settings=self._own,
+            logins=self._settings.registries,
+        )
+        replicas = Replicas(cluster)
+        applier = Applier(cluster, replicas)
+        self._opened = _Opened(cluster, replicas, applier)
+        self._spawn(applier.follow_metrics(), "metrics API")
+        self._described = f"Kubernetes {version} at {client.host}, namespace {client.namespace}"
+        log.info("cluster: %s", self._described)
+
+    async def close(self, *, stop_workloads: bool) -> None:
+        """Let go of the cluster; calling it twice is silence."""
+        self._hints.close()
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        try:
+            for deployment in (
+                list(opened.cluster.caches[DEPLOYMENT].all()) if stop_workloads else ()
+            ):
+                await self._remove(opened, deployment["metadata"]["name"])
+        except (Unavailable, ApiError) as error:
+            log.warning("objects were left behind in the cluster: %s", error.message)
+        await self._end_tasks()
+        await opened.replicas.close()
+        await opened.cluster.client.close()
+
+    def describe(self) -> str:
+        """Return the cluster's version, address and our namespace."""
+        return self._described
+
+    async def apply(self, workload: Workload) -> None:
+        """Let the cluster run exactly this many replicas of exactly this workload."""
+        opened, lock = self._ready, self._lock(workload.key)
+        async with lock:
+            with _refused(WorkloadFailed):
+                await opened.applier.apply(workload)
+        self._hints.tell()
+
+    async def delete(self, key: VersionKey) -> None:
+        """Remove all objects of a version; its pods get moments to stop."""
+        opened, lock = self._ready, self._lock(key)
+        async with lock:
+            with _refused(Unavailable):
+                await self._remove(opened, object_name(opened.cluster.owner, key))
+        self._hints.tell()
+
+    async def list(self) -> Sequence[WorkloadStatus]:
+        """Return all Deployments of this installation with their pods."""
+        opened = self._ready
+        for kind in VITAL:
+            if problem := opened.cluster.caches[kind].problem:
+                raise Unavailable(problem.message, hint=problem.hint)
+        await opened.replicas.refresh()
+        pods = opened.replicas.by_workload()
+        await opened.applier.tend(pods)
+        return [
+            status_of(each, pods.get(each["metadata"]["name"], ()), opened.applier)
+            for each in opened.cluster.caches[DEPLOYMENT].all()
+            if key_of(each) and not each["metadata"].get("deletionTimestamp")
+        ]
+
+    def watch(self) -> AsyncIterator[None]:
+        """Yield at each change of our objects, and when the API server comes or goes."""
+        return self._hints.listen()
+
+    async def logs(
+        self, key: VersionKey, *, tail: int = 100, follow: bool = False
+    ) -> AsyncIterator[str]:
+        """Yield the log lines of all pods of a version."""
+        opened = self._ready
+        name, now = object_name(opened.cluster.owner, key), time.time()
+
+        async def containers() -> list[str]:
+            """Return pods with their containers: a container that is replaced is another one."""
+            pods = opened.replicas.by_workload().get(name, ())
+            found = [(each.name, container_status(each.item) or {}) for each in pods]
+            return [f"{pod} {status.get('containerID', '')}" for pod, status in found]
+
+        def read(container: str, since: float) -> AsyncIterator[Line]:
+            return follow_log(client, container.partition(" ")[0], since)
+
+        client = opened.cluster.client
+        with _refused(Unavailable):
+            present = await containers()
+            if not present:
+                raise NotFound(f"{key} has no replica, running or exited")
+            pods = [each.partition(" ")[0] for each in present]
+            logs = await asyncio.gather(*(past(client, each, tail) for each in pods))
+            for line in heapq.merge(*logs, key=lambda line: line.at):
+                yield line.text
+        if follow:
+            followed = Followed(read, containers, self._hints, now)
+            async with contextlib.aclosing(followed.lines()) as lines:
+                async for line in lines:
+                    yield line.text
+
+    async def nodes(self) -> Sequence[Node]:
+        """Return the cluster's nodes that take pods."""
+        client = self._ready.cluster.client
+        with _refused(Unavailable):
+            answer = await client.get(client.path(NODE))
+        return [node_of(each) for each in answer["items"] if not each["spec"].get("unschedulable")]
+
+    # --- small things -------------------------------------------------------------------------
+
+    async def _remove(self, opened: _Opened, name: str) -> None:
+        client = opened.cluster.client
+        # The Deployment last: as long as it is there, whatever is left of the version is seen.
+        for kind in sorted(OURS, key=lambda kind: kind is DEPLOYMENT):
+            await client.delete(kind, name)
+        opened.applier.forget(name)
+        pods = opened.replicas.by_workload().get(name, ())
+        # Their requests have been answered; what they would wait for has happened.
+        options: Json = {"gracePeriodSeconds": STOP_GRACE}
+        await asyncio.gather(*(client.delete(POD, each.name, options) for each in pods))
+        await opened.applier.until_gone(name)
+
+    @property
+    def _ready(self) -> _Opened:
+        if self._opened is None:
+            raise Unavailable("the kubernetes backend is not open")
+        return self._opened
+
+    def _lock(self, key: VersionKey) -> asyncio.Lock:
+        # It lives for as long as somebody holds it or waits for it.
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end_tasks(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _synced(caches: Iterable[Cache]) -> None:
+    """Wait until all caches have seen everything.
+
+    Raises:
+        Unavailable: one of them cannot.
+    """
+    try:
+        async with asyncio.timeout(SYNC_WITHIN):
+            for cache in caches:
+                while not cache.synced.is_set():
+                    if cache.problem:
+                        raise cache.problem
+                    await asyncio.sleep(0.02)
+    except TimeoutError as error:
+        raise Unavailable("the first look at its objects took too long") from error
+
+
+@contextmanager
+def _refused(kind: type[WorkloadFailed] | type[Unavailable]) -> Iterator[None]:
+    try:
+        yield
+    except ApiError as error:
+        failed = refusal(error.message)
+        raise kind(failed.message, hint=failed.hint) from error
