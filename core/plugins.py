@@ -33,6 +33,10 @@ NO_VERSION = "-"
 BUILT_IN = ("sql_registry", "engine", "images", "contracts", "placement", "scaling", "balancing")
 """Enabled unless plugins.toml says ``enabled = false``, in this order after those it lists."""
 
+BACKENDS = ("engine", "kubernetes")
+"""Of these built-in plugins, each a backend of its own name, only the one that ``[longshore]
+backend`` chooses is enabled by itself; others are where plugins.toml lists them."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedPlugin:
@@ -71,6 +75,7 @@ def build_plugins(
     file: PluginsFile,
     *,
     always: Sequence[str] = (),
+    backend: str = "engine",
     installed: Iterable[EntryPoint] | None = None,
 ) -> Plugins:
     """Load all enabled plugins.
@@ -78,6 +83,7 @@ def build_plugins(
     Args:
         file: what plugins.toml says; an empty one means the built-in defaults.
         always: plugins that must be enabled whatever the file says, because a setting needs them.
+        backend: the platform's default backend.
         installed: entry points to choose from; those of this Python environment if left out.
 
     Raises:
@@ -86,7 +92,7 @@ def build_plugins(
     available = _by_name(entry_points(group=GROUP) if installed is None else installed)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    entries = _effective(file, always)
+    entries = _effective(file, always, backend)
     ready: list[tuple[PluginEntry, object, _Found]] = []
     for entry in entries:
         found = _find(file, entry, available)
@@ -121,7 +127,7 @@ def _by_name(points: Iterable[EntryPoint]) -> dict[str, list[EntryPoint]]:
     return available
 
 
-def _effective(file: PluginsFile, always: Sequence[str]) -> list[PluginEntry]:
+def _effective(file: PluginsFile, always: Sequence[str], backend: str) -> list[PluginEntry]:
     listed = {entry.name: entry for entry in file.entries}
     for name in always:
         if name in listed and not listed[name].enabled:
@@ -130,7 +136,10 @@ def _effective(file: PluginsFile, always: Sequence[str]) -> list[PluginEntry]:
                 "but a setting needs it",
                 hint="Enable it, or take the setting away.",
             )
-    missing = [name for name in (*always, *BUILT_IN) if name not in listed]
+    by_itself = [name for name in BUILT_IN if name not in BACKENDS or name == backend]
+    if backend in BACKENDS and backend not in by_itself:
+        by_itself.insert(1, backend)
+    missing = [name for name in (*always, *by_itself) if name not in listed]
     enabled = [entry for entry in file.entries if entry.enabled]
     return enabled + [PluginEntry(name=name) for name in missing]
 

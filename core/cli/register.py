@@ -28,7 +28,11 @@ _TABLES = {
     "resources": ("cpu", "memory", "gpu"),
     "scaling": ("min", "max", "target", "idle"),
     "limits": ("startup", "concurrency", "connect", "first_byte", "total"),
+    "security": ("run_as", "capabilities", "privilege_escalation", "seccomp_unconfined"),
 }
+
+_ONE_OF = {"capabilities": "capability"}
+"""Options that add to a list are called by one of the things in it."""
 
 
 def _variable(text: str) -> tuple[str, str]:
@@ -148,6 +152,31 @@ def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
     default=None,
     help="Let the container write to its root file system.  [default: tried read-only first]",
 )
+@click.option(
+    "--run-as",
+    metavar="UID",
+    type=click.IntRange(0, 2**31 - 1),
+    help="User id to run as; 0 is root.  [default: the image's own, on Kubernetes never root]",
+)
+@click.option(
+    "--capability",
+    "capabilities",
+    metavar="NAME",
+    multiple=True,
+    help="Linux capability to keep (NET_BIND_SERVICE); may be given again.  [default: none]",
+)
+@click.option(
+    "--privilege-escalation",
+    is_flag=True,
+    default=None,
+    help="Let programs in the image gain rights that their parent lacks (setuid).",
+)
+@click.option(
+    "--seccomp-unconfined",
+    is_flag=True,
+    default=None,
+    help="Let it use system calls that the engine's profile refuses.",
+)
 @click.option("--backend", metavar="NAME", help="Where to run it.  [default: the platform's]")
 @click.option("--wait/--no-wait", default=True, help="Wait until it is ready.  [default: wait]")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and store nothing.")
@@ -231,8 +260,8 @@ def _option(location: tuple[int | str, ...]) -> str | None:
             return "--min and --max"
         case ("limits", "total"):
             return "--timeout"
-        case ("resources" | "scaling" | "limits", field, *_) | (field, *_):
-            return f"--{str(field).replace('_', '-')}"
+        case ("resources" | "scaling" | "limits" | "security", field, *_) | (field, *_):
+            return f"--{_ONE_OF.get(str(field), str(field)).replace('_', '-')}"
     return None
 
 

@@ -84,13 +84,19 @@ def container_config(
             "/run": "rw,exec,nosuid,nodev,mode=755",
         },
         "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges"],
         "PidsLimit": MOST_PROCESSES,
         "RestartPolicy": {"Name": "no"},
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}},
     }
     if init:
         host["Init"] = True
+    security = workload.security
+    options = [] if security.privilege_escalation else ["no-new-privileges"]
+    if security.seccomp_unconfined:
+        options.append("seccomp=unconfined")
+    host["SecurityOpt"] = options
+    if security.capabilities:
+        host["CapAdd"] = list(security.capabilities)
     if writable_because:
         labels[WRITABLE_ROOT] = writable_because
     if workload.memory_mib is not None:
@@ -112,6 +118,8 @@ def container_config(
     }
     if workload.command is not None:
         config["Cmd"] = list(workload.command)
+    if security.run_as is not None:
+        config["User"] = str(security.run_as)
     return config
 
 

@@ -85,7 +85,7 @@ def load(
     file = read_plugins_file(config) if config else PluginsFile()
     settings = read_settings(file, environment, options)
     always = ["api_keys"] if settings.api_key else []
-    return settings, build_plugins(file, always=always)
+    return settings, build_plugins(file, always=always, backend=settings.backend)
 
 
 def front(settings: Settings, plugins: Plugins) -> Front:

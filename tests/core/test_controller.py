@@ -448,6 +448,23 @@ async def test_plugins_scale_customize_and_hear_of_it(world: World) -> None:
     assert [each.id for each in world.backend.running[IRIS].replicas] == ["replica-1"]
 
 
+async def test_a_number_of_replicas_that_is_an_autoscalers_is_left_alone(world: World) -> None:
+    world.hooks.manager.register(Plugin(), name="third-party")
+    await world.registry.add_version(version(scaling={"min": 1, "max": 5}), [])
+    await world.passes()
+    before = list(world.backend.calls)
+    running = world.backend.running[IRIS].model_copy(update={"autoscaled": True})
+    for number in (4, 1):
+        replicas = tuple(
+            running.replicas[0].model_copy(update={"id": f"r{each}"}) for each in range(number)
+        )
+        world.backend.running[IRIS] = running.model_copy(update={"replicas": replicas})
+        await world.passes()
+        assert world.backend.calls == before
+        assert len(world.endpoints()) == number
+    assert not [each for each in await world.registry.decisions(IRIS) if "scale" in each.hook]
+
+
 async def test_a_replica_that_drains_gets_no_new_requests_however_long_it_takes(
     world: World,
 ) -> None:

@@ -167,6 +167,33 @@ def test_a_hopeless_replica_fails_the_version_but_is_left_alone() -> None:
     assert step(better, workload_status(replica())).status.state is State.READY
 
 
+def test_a_backend_that_knows_more_than_the_log_gives_the_advice() -> None:
+    stuck = replica(ReplicaState.STARTING, hopeless=True, reason="no room", hint="add a node")
+    found = step(record(), workload_status(stuck))
+    assert (found.action, found.status.state) == (Action.NONE, State.FAILED)
+    assert (found.status.reason, found.status.hint) == ("no room", "add a node")
+    ended = replica(ReplicaState.EXITED, reason="cannot start", hint="mend the command")
+    assert step(record(), workload_status(ended)).status.hint == "mend the command"
+
+
+def test_a_backend_that_cannot_have_enough_replicas_says_why_and_is_left_to_try() -> None:
+    short = workload_status().model_copy(update={"problem": "a quota is used up", "hint": "raise"})
+    found = step(record(), short, wanted=2)
+    assert (found.action, found.status.state) == (Action.NONE, State.FAILED)
+    assert (found.status.reason, found.status.hint) == ("a quota is used up", "raise")
+    assert step(record(), short, wanted=2, retry_now=True).action is Action.APPLY
+    one = short.model_copy(update={"replicas": (replica(),)})
+    found = step(record(), one, wanted=2)
+    assert (found.status.state, found.status.reason) == (State.READY, "a quota is used up")
+    outdated = short.model_copy(update={"fingerprint": "another"})
+    assert step(record(), outdated).action is Action.APPLY
+
+
+def test_a_note_is_told_while_all_is_well() -> None:
+    noted = workload_status(replica()).model_copy(update={"note": "scaled by hand"})
+    assert step(record(), noted).status.reason == "scaled by hand"
+
+
 def test_one_dead_replica_among_ready_ones_leaves_the_version_ready() -> None:
     have = workload_status(replica(number=1), replica(ReplicaState.EXITED, number=2, reason="oom"))
     found = step(record(state=State.READY), have, wanted=2, now=NOON + seconds(5))
@@ -212,6 +239,19 @@ def test_the_users_environment_wins_over_the_plans() -> None:
     workload = workload_of(wanted.model_copy(update={"placement": placed}))
     assert workload.env == {"OMP_NUM_THREADS": "7", "A": "b"}
     assert workload.image == "localhost:5001/iris@sha256:" + "a" * 64
+
+
+def test_a_workload_knows_what_the_version_relaxes_and_how_far_it_scales() -> None:
+    asked = version(security={"run_as": 7}, scaling={"min": 1, "max": 4})
+    image = asked.image.model_copy(
+        update={"config": asked.image.config.model_copy(update={"user": "ada"})}
+    )
+    found = workload_of(asked.model_copy(update={"image": image}))
+    assert (found.security, found.scaling) == (asked.spec.security, asked.spec.scaling)
+    assert found.image_user == "ada"
+    other = found.model_copy(update={"scaling": asked.spec.scaling.model_copy(update={"max": 5})})
+    assert other.fingerprint == found.fingerprint, "bounds make no other replicas"
+    assert workload_of(version()).fingerprint != found.fingerprint
 
 
 def test_the_number_of_replicas_does_not_make_another_workload() -> None:

@@ -137,6 +137,17 @@ def test_the_order_holds_among_those_that_step_aside_or_push_ahead(
     assert [name for name, _ in scores(machine.start(text))] == expected
 
 
+def test_of_the_built_in_backends_only_the_chosen_one_is_enabled_by_itself(tmp_path: Path) -> None:
+    chosen = [each.name for each in build_plugins(PluginsFile(), backend="kubernetes").loaded]
+    assert chosen == ["sql_registry", "kubernetes", *BUILT_IN[2:]]
+    others = [each.name for each in build_plugins(PluginsFile(), backend="moon").loaded]
+    assert {"engine", "kubernetes"}.isdisjoint(others)
+    path = tmp_path / "plugins.toml"
+    path.write_text('[[plugin]]\nname = "kubernetes"\n')
+    both = [each.name for each in build_plugins(read_plugins_file(path)).loaded]
+    assert both == ["kubernetes", *BUILT_IN]
+
+
 def test_plugins_of_the_file_come_before_the_built_in_ones_it_does_not_list(
     machine: Machine,
 ) -> None:

@@ -20,6 +20,8 @@ EVERY_OPTION = """
     --min 2 --max 4 --target 3 --idle 30 --cpu 0.5 --memory 1G --gpu 1 --backend engine
     --startup 20 --concurrency 5 --connect 1.5 --first-byte 8
     --timeout 9.5 --writable-root --no-wait
+    --run-as 1000 --capability NET_BIND_SERVICE --capability BPF --privilege-escalation
+    --seccomp-unconfined
 """
 
 
@@ -56,8 +58,21 @@ def test_every_option_reaches_its_place(call: Call, api: StandIn) -> None:
             "first_byte": 8,
             "total": 9.5,
         },
+        "security": {
+            "run_as": 1000,
+            "capabilities": ["NET_BIND_SERVICE", "BPF"],
+            "privilege_escalation": True,
+            "seccomp_unconfined": True,
+        },
     }
     assert len(api.requests) == 1, "--no-wait looks at nothing"
+
+
+def test_all_capabilities_at_once_are_none(call: Call, api: StandIn) -> None:
+    ended = call(*REGISTER, "--capability", "ALL")
+    assert ended.exit_code == 2
+    assert "--capability" in ended.stderr
+    assert not api.requests
 
 
 def test_a_larger_min_alone_is_the_max_too(call: Call, api: StandIn) -> None:

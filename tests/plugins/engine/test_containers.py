@@ -44,6 +44,22 @@ def config(wanted: Workload, writable_because: str = "", *, init: bool = False) 
     )
 
 
+def test_each_relaxation_is_taken_alone() -> None:
+    def host(**security: object) -> dict[str, Any]:
+        found: dict[str, Any] = config(workload(security=security))
+        return found
+
+    assert "User" not in host()
+    assert host(run_as=0)["User"] == "0"
+    assert host(capabilities=["BPF"])["HostConfig"]["CapAdd"] == ["BPF"]
+    assert host(capabilities=["BPF"])["HostConfig"]["CapDrop"] == ["ALL"]
+    assert host(privilege_escalation=True)["HostConfig"]["SecurityOpt"] == []
+    assert host(seccomp_unconfined=True)["HostConfig"]["SecurityOpt"] == [
+        "no-new-privileges",
+        "seccomp=unconfined",
+    ]
+
+
 def test_smallest_config() -> None:
     wanted = workload()
     assert config(wanted) == {
