@@ -20,13 +20,12 @@ from longshore.plugins.kubernetes.kinds import (
     Kind,
 )
 from longshore.plugins.kubernetes.labels import FINGERPRINT, MANAGER, NODES, WRITABLE_ROOT
-from longshore.plugins.kubernetes.manifests import Wanted, manifests
+from longshore.plugins.kubernetes.manifests import AS_REGISTERED, Wanted, manifests
 from longshore.plugins.kubernetes.replicas import Pod, Replicas
 from longshore.plugins.kubernetes.wishes import Wish, differences
 
 log = logging.getLogger(__name__)
 
-AS_REGISTERED = "as registered"
 NEEDS_WRITABLE_ROOT = (
     "runs with a writable root file system, because it failed with a read-only one"
 )
@@ -119,18 +118,18 @@ class Applier:
         wish = self._wishes.get(name)
         return wish is not None and wish.workload.scaling.max > 1 and not self._metrics
 
-    async def tend(self, pods: Mapping[str, Sequence[Pod]]) -> None:
-        """Give a writable root to what fails for want of one."""
+    def revivable(self, pods: Mapping[str, Sequence[Pod]]) -> list[Workload]:
+        """Return what is to be applied again, because it fails for want of a writable root."""
+        found = []
         for name, mine in pods.items():
             wish = self._wishes.get(name)
-            if wish is None or wish.workload.fingerprint in self._needs_writable_root:
+            if wish is None or not any(each.needs_writable_root for each in mine):
                 continue
-            if wish.workload.writable_root or not any(each.needs_writable_root for each in mine):
-                continue
-            log.warning("%s: starting it again with a writable root file system", name)
-            self._needs_writable_root.add(wish.workload.fingerprint)
-            # It now differs from what was applied, so that the controller applies it again.
-            self._wishes.pop(name)
+            if wish.workload.fingerprint not in self._needs_writable_root:
+                log.warning("%s: starting it again with a writable root file system", name)
+                self._needs_writable_root.add(wish.workload.fingerprint)
+                found.append(wish.workload)
+        return found
 
     async def follow_metrics(self) -> None:
         """Find out again and again whether the cluster serves metrics."""

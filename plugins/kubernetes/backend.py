@@ -13,11 +13,16 @@ from weakref import WeakValueDictionary
 from longshore.core.backends.following import Followed
 from longshore.core.backends.hints import Hints
 from longshore.core.backends.lines import Line
-from longshore.core.errors import NotFound, StartRefused, Unavailable, WorkloadFailed
+from longshore.core.errors import (
+    LongshoreError,
+    NotFound,
+    StartRefused,
+    Unavailable,
+    WorkloadFailed,
+)
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
 from longshore.core.types import Node, Workload, WorkloadStatus
-from longshore.plugins.kubernetes import KubernetesSettings
 from longshore.plugins.kubernetes.applying import Applier
 from longshore.plugins.kubernetes.client import ApiError, Client
 from longshore.plugins.kubernetes.cluster import Cluster
@@ -40,6 +45,7 @@ from longshore.plugins.kubernetes.logs import past
 from longshore.plugins.kubernetes.nodes import node_of
 from longshore.plugins.kubernetes.reasons import container_status, refusal
 from longshore.plugins.kubernetes.replicas import Replicas
+from longshore.plugins.kubernetes.settings import KubernetesSettings
 from longshore.plugins.kubernetes.statuses import key_of, status_of
 from longshore.plugins.kubernetes.watch import Cache
 
@@ -169,7 +175,8 @@ class KubernetesBackend:
                 raise Unavailable(problem.message, hint=problem.hint)
         await opened.replicas.refresh()
         pods = opened.replicas.by_workload()
-        await opened.applier.tend(pods)
+        for workload in opened.applier.revivable(pods):
+            self._spawn(self._revive(workload), f"writable root for {workload.key}")
         return [
             status_of(each, pods.get(each["metadata"]["name"], ()), opened.applier)
             for each in opened.cluster.caches[DEPLOYMENT].all()
@@ -217,6 +224,12 @@ class KubernetesBackend:
         with _refused(Unavailable):
             answer = await client.get(client.path(NODE))
         return [node_of(each) for each in answer["items"] if not each["spec"].get("unschedulable")]
+
+    async def _revive(self, workload: Workload) -> None:
+        try:
+            await self.apply(workload)
+        except LongshoreError as error:
+            log.warning("%s: a start with a writable root: %s", workload.key, error.message)
 
     # --- small things -------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ REQUEST_TIMEOUT = 15.0
 STREAM_TIMEOUT = 100.0
 """Seconds of silence after which a stream counts as dead; bookmarks come every minute."""
 
+LAST_TURNS = 3
+
 RELOAD_AFTER = 10.0
 """Seconds between two looks for newer credentials."""
 
@@ -90,6 +92,9 @@ class Client:
         api, self._api = self._api, None
         if api:
             await api.close()
+            # The transports end in the next turns of the loop, which may be its last.
+            for _ in range(LAST_TURNS):
+                await asyncio.sleep(0)
 
     @property
     def host(self) -> str:
@@ -152,6 +157,9 @@ class Client:
         try:
             yield _lines(response)
         finally:
+            # Nothing is left to be said on it; a polite end of TLS would take a round trip.
+            if response.connection and response.connection.transport:
+                response.connection.transport.abort()
             response.close()
 
     async def _call(self, call: _Call) -> Json:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from longshore.core.backends.hints import Hints
 from longshore.core.settings import RegistryLogin
-from longshore.plugins.kubernetes import KubernetesSettings
 from longshore.plugins.kubernetes.client import Client
 from longshore.plugins.kubernetes.kinds import Kind
+from longshore.plugins.kubernetes.settings import KubernetesSettings
 from longshore.plugins.kubernetes.watch import Cache
 
 

@@ -8,7 +8,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from longshore.core.errors import StartRefused, Unavailable
-from longshore.plugins.kubernetes import KubernetesSettings
+from longshore.plugins.kubernetes.settings import KubernetesSettings
 
 # The library's functions have no types.
 _load_file: Any = load_kube_config

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from longshore.core.errors import WorkloadFailed
 from longshore.core.settings import RegistryLogin
 from longshore.core.types import Workload
-from longshore.plugins.kubernetes import KubernetesSettings
 from longshore.plugins.kubernetes.kinds import (
     AUTOSCALER,
     BUDGET,
@@ -42,6 +41,7 @@ from longshore.plugins.kubernetes.labels import (
     object_name,
     selector,
 )
+from longshore.plugins.kubernetes.settings import KubernetesSettings
 
 METRIC = "longshore_requests_in_flight"
 """What Longshore serves as external.metrics.k8s.io, and autoscalers go by."""
@@ -49,6 +49,11 @@ METRIC = "longshore_requests_in_flight"
 CONTAINER = "model"
 PORT = "http"
 GPU = "nvidia.com/gpu"
+
+AS_REGISTERED = "as registered"
+"""Why a root file system is writable that its user wanted so."""
+
+NOT_WRITABLE = "none"
 
 ROOT = 0
 PROBE_TIMEOUT = 10
@@ -245,6 +250,7 @@ def _pod(wanted: Wanted) -> Json:
         HEALTH_PATH: workload.health_path,
         HEALTH_REQUIRED: "true" if workload.health_required else "false",
         STARTUP: f"{workload.startup:g}",
+        WRITABLE_ROOT: wanted.writable_because or NOT_WRITABLE,
         # kubectl logs and exec then need no --container.
         "kubectl.kubernetes.io/default-container": CONTAINER,
     }

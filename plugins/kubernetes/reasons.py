@@ -29,6 +29,7 @@ _PULL = frozenset(
 )
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _START_ERROR = frozenset({"StartError", "ContainerCannotRun"})
+_NO_RIGHT = re.compile(r"permission denied|\bEACCES\b", re.IGNORECASE)
 _PREFIXES = re.compile(r"^(?:Back-off pulling image \"[^\"]*\": |ErrImagePull: |rpc error: )+")
 
 
@@ -155,7 +156,7 @@ def _waiting(
         return Finding(
             ReplicaState.EXITED,
             why,
-            hint=_start_hint(pod, ended),
+            hint=_start_hint(pod, ended, told),
             exit_code=ended.get("exitCode"),
             ended=True,
         )
@@ -189,9 +190,15 @@ def _refused(message: str, command: Sequence[str]) -> WorkloadFailed:
     return start_failure(message, command)
 
 
-def _start_hint(pod: Json, ended: Json) -> str:
+def _start_hint(pod: Json, ended: Json, told: Told) -> str:
     if ended.get("reason") in _START_ERROR:
         return start_failure(ended.get("message") or "", _command(pod)).hint
+    user = (pod["spec"].get("securityContext") or {}).get("runAsUser")
+    if user and any(_NO_RIGHT.search(line) for line in told.log_tail):
+        return (
+            f"It ran as user {user}. Let the image's files belong to that user, give the image a "
+            "USER of its own, or register a version with --run-as."
+        )
     return ""
 
 

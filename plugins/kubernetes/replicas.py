@@ -14,8 +14,9 @@ from longshore.plugins.kubernetes.client import ApiError
 from longshore.plugins.kubernetes.cluster import Cluster
 from longshore.plugins.kubernetes.health import HealthChecks
 from longshore.plugins.kubernetes.kinds import EVENT, POD, SLICE, Json
-from longshore.plugins.kubernetes.labels import WORKLOAD
+from longshore.plugins.kubernetes.labels import WORKLOAD, WRITABLE_ROOT
 from longshore.plugins.kubernetes.logs import past
+from longshore.plugins.kubernetes.manifests import AS_REGISTERED, NOT_WRITABLE
 from longshore.plugins.kubernetes.reasons import (
     Finding,
     Told,
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 LINES_READ = 200
 """Log lines in which the cause of an exit is looked for; fewer are shown."""
 
-SERVICE_NAME = "kubernetes.io/service-name"
+REVIVED = "started again with a writable root file system, which it needs"
 
 
 @dataclass(slots=True)
@@ -141,12 +142,19 @@ class Replicas:
         started = (container.get("running") or {}).get("startedAt") or item["status"].get(
             "startTime"
         )
+        reason, state = result.reason or (unhealthy if address else ""), result.state
+        if known.needs_writable_root:
+            # Others are about to take its place.
+            state, reason = ReplicaState.STARTING, REVIVED
+        elif not reason:
+            noted = (item["metadata"].get("annotations") or {}).get(WRITABLE_ROOT, NOT_WRITABLE)
+            reason = "" if noted in {NOT_WRITABLE, AS_REGISTERED} else noted
         shows_log = result.ended and result.state is not ReplicaState.READY
         replica = Replica(
             id=item["metadata"]["name"],
-            state=result.state,
+            state=state,
             address=address if result.state is ReplicaState.READY else None,
-            reason=result.reason or (unhealthy if address else ""),
+            reason=reason,
             hint=result.hint,
             hopeless=result.hopeless,
             exit_code=result.exit_code,

@@ -103,7 +103,9 @@ class Cache:
                 # Many pages take long, and what comes after the last one may be too old by then.
                 raise Expired if error.status == _GONE else error from error
             for each in page.get("items") or ():
-                found[each["metadata"]["name"]] = _trimmed(each)
+                # The things in a list leave out what they are.
+                what = {"apiVersion": self.kind.api_version, "kind": self.kind.name}
+                found[each["metadata"]["name"]] = {**what, **_trimmed(each)}
             following = page["metadata"].get("continue")
             if not following:
                 break

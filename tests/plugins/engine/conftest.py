@@ -2,44 +2,21 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from engine_cli import EngineCli
-from parts.engine_backend import IRIS, LOGIN, Backends, pinned
+from parts.backends import LOGIN, pinned
+from parts.engine_backend import Backends
 from parts.images import push_image
 
 from longshore.core.errors import StartRefused
 from longshore.core.settings import Settings
-from longshore.core.types import Workload
 from longshore.plugins.engine.backend import EngineBackend
 from longshore.plugins.engine.connect import connect
-
-
-@pytest.fixture(scope="session")
-def behave_pinned(behave: str) -> str:
-    return pinned(behave)
-
-
-@pytest.fixture
-def workload(behave_pinned: str) -> Callable[..., Workload]:
-    def build(**fields: object) -> Workload:
-        return Workload.model_validate(
-            {
-                "key": IRIS,
-                "image": behave_pinned,
-                "replicas": 1,
-                "port": 8080,
-                "health_path": "/health",
-                "health_required": True,
-                **fields,
-            }
-        )
-
-    return build
 
 
 @pytest.fixture(scope="session")

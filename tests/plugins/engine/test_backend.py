@@ -2,26 +2,26 @@
 
 import asyncio
 import gc
-import http.client
 import json
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from engine_cli import EngineCli
-from parts.engine_backend import IRIS, Backends, eventually, exited, ready, replicas
+from parts.backends import IRIS, Build, eventually, exited, ready, replicas
+from parts.engine_backend import Backends
+from parts.promises import BackendPromises
 
-from longshore.core.errors import NotFound
-from longshore.core.names import VersionKey
-from longshore.core.types import Address, ReplicaState, Workload
+from longshore.core.types import ReplicaState
 from longshore.plugins.engine import probe
 from longshore.plugins.engine.backend import EngineBackend
 from longshore.plugins.engine.containers import STOP_GRACE
 
 pytestmark = pytest.mark.engine
 
-Build = Callable[..., Workload]
+
+class TestPromises(BackendPromises):
+    """Those of every backend."""
 
 
 @pytest.fixture
@@ -38,21 +38,13 @@ def stranger(engine_cli: EngineCli, behave_pinned: str) -> Iterator[str]:
     engine_cli.run("rm", "--force", name)
 
 
-def get(address: Address | None, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
-        content: bytes = answer.read()
-        return content
-
-
-async def test_a_replica_answers_where_it_says(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(env={"COLOUR": "blue", "SIGN": "a=b c"}))
+async def test_a_replica_is_published_on_loopback_only(
+    backend: EngineBackend, workload: Build
+) -> None:
+    await backend.apply(workload())
     (replica,) = await eventually(backend, ready)
-    assert replica.address is not None
+    assert replica.address
     assert replica.address.host == "127.0.0.1"
-    assert replica.id.startswith("longshore-iris-1-")
-    environment = json.loads(await asyncio.to_thread(get, replica.address, "/environment"))
-    assert environment["COLOUR"] == "blue"
-    assert environment["SIGN"] == "a=b c"
 
 
 async def test_what_runs_is_confined(
@@ -73,47 +65,6 @@ async def test_what_runs_is_confined(
     assert host["Memory"] == 128 << 20
     assert host["PidsLimit"] == 4096
     assert host["NanoCpus"] == 500_000_000 or host["CpuQuota"] * 2 == host["CpuPeriod"]
-
-
-async def test_apply_again_changes_nothing(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(replicas=2))
-    before = await eventually(backend, ready)
-    await backend.apply(workload(replicas=2))
-    assert await replicas(backend) == before
-
-
-async def test_more_and_fewer(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload())
-    (oldest,) = await eventually(backend, ready)
-    await backend.apply(workload(replicas=3))
-    three = await eventually(backend, lambda found: len(found) == 3 and ready(found))
-    assert three[0] == oldest
-    await backend.apply(workload(replicas=2))
-    assert {each.id for each in await replicas(backend)} == {each.id for each in three[:2]}
-    await backend.apply(workload(retire=(oldest.id,)))
-    assert [each.id for each in await replicas(backend)] == [three[1].id]
-    await backend.apply(workload(replicas=0))
-    assert await replicas(backend) == ()
-
-
-async def test_another_fingerprint_replaces(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload())
-    (before,) = await eventually(backend, ready)
-    changed = workload(env={"COLOUR": "green"})
-    await backend.apply(changed)
-    (after,) = await eventually(backend, ready)
-    assert before.id != after.id
-    (status,) = await backend.list()
-    assert status.fingerprint == changed.fingerprint
-
-
-async def test_delete_twice(backend: EngineBackend, workload: Build) -> None:
-    other = VersionKey("iris", "2")
-    await backend.apply(workload())
-    await backend.apply(workload(key=other))
-    await backend.delete(IRIS)
-    assert [each.key for each in await backend.list()] == [other]
-    await backend.delete(IRIS)
 
 
 async def test_stubborn_container_is_stopped(backend: EngineBackend, workload: Build) -> None:
@@ -147,18 +98,6 @@ async def test_removal_by_hand_is_seen_and_mended(
     assert await replicas(backend) == ()
     await backend.apply(workload())
     await eventually(backend, ready)
-
-
-async def test_another_longshore_adopts(backends: Backends, workload: Build) -> None:
-    first = await backends.open()
-    await first.apply(workload(replicas=2))
-    before = await eventually(first, ready)
-    await first.close(stop_workloads=False)
-    second = await backends.open()
-    after = await eventually(second, ready, within=5)
-    assert [each.model_dump() for each in after] == [each.model_dump() for each in before]
-    await second.apply(workload(replicas=2))
-    assert await replicas(second) == after
 
 
 async def test_others_are_left_alone(
@@ -264,21 +203,6 @@ async def test_list_survives_containers_that_vanish(
     assert await replicas(backend) == ()
 
 
-async def test_watch_tells_of_readiness_and_death(
-    backend: EngineBackend, workload: Build, engine_cli: EngineCli
-) -> None:
-    hints = backend.watch()
-    await backend.apply(workload())
-    async with asyncio.timeout(20):
-        while not ready(await replicas(backend)):
-            await anext(hints)
-    (replica,) = await replicas(backend)
-    async with asyncio.timeout(10):
-        await asyncio.to_thread(engine_cli.run, "kill", replica.id)
-        while not exited(await replicas(backend)):
-            await anext(hints)
-
-
 async def test_sick_replica_is_unready_and_recovers(
     backend: EngineBackend,
     workload: Build,
@@ -294,51 +218,6 @@ async def test_sick_replica_is_unready_and_recovers(
     assert sick.reason == "GET /health got no answer within 0.5 s"
     await asyncio.to_thread(engine_cli.run, "unpause", replica.id)
     await eventually(backend, ready)
-
-
-async def test_logs_of_all_replicas(backend: EngineBackend, workload: Build) -> None:
-    with pytest.raises(NotFound):
-        await anext(backend.logs(IRIS))
-    await backend.apply(workload(replicas=2))
-    await eventually(backend, ready)
-    lines = [line async for line in backend.logs(IRIS)]
-    assert sorted(lines) == ["behave listens"] * 2 + ["behave starts"] * 2
-    assert len([line async for line in backend.logs(IRIS, tail=1)]) == 2
-
-
-async def test_logs_of_the_dead(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(env={"EXIT": "1"}))
-    await eventually(backend, exited)
-    lines = [line async for line in backend.logs(IRIS)]
-    assert lines[-1] == "last words: cannot find the model"
-
-
-async def test_logs_follow_new_replicas(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload())
-    (replica,) = await eventually(backend, ready)
-    lines: list[str] = []
-
-    async def read() -> None:
-        async for line in backend.logs(IRIS, tail=0, follow=True):
-            lines.append(line)  # noqa: PERF401 - they are looked at while it goes on
-
-    reading = asyncio.create_task(read())
-    await asyncio.sleep(0.5)
-    with pytest.raises(http.client.RemoteDisconnected):
-        await asyncio.to_thread(get, replica.address, "/die")
-    await eventually(backend, exited)
-    await backend.apply(workload())
-    await eventually(backend, lambda _: "behave listens" in lines)
-    reading.cancel()
-    assert lines == ["dying as asked", "behave starts", "behave listens"]
-
-
-async def test_nodes(backend: EngineBackend) -> None:
-    (node,) = await backend.nodes()
-    assert node.name
-    assert node.architecture in {"amd64", "arm64"}
-    assert node.cpu_millicores >= 1000
-    assert node.memory_mib > 100
 
 
 async def test_pull_tells_how_far_it_is(

@@ -1,19 +1,17 @@
 """Everything that can be wrong with a container, and the sentence that says so."""
 
-from collections.abc import Callable
-
 import pytest
-from parts.engine_backend import LOGIN, Backends, eventually, exited, ready, replicas
+from parts.backends import LOGIN, Build, eventually, exited, ready, replicas
+from parts.engine_backend import Backends
 from pydantic import SecretStr
 
 from longshore.core.errors import WorkloadFailed
 from longshore.core.settings import RegistryLogin
-from longshore.core.types import Replica, ReplicaState, Workload
+from longshore.core.types import ReplicaState
 from longshore.plugins.engine.backend import EngineBackend
 
 pytestmark = pytest.mark.engine
 
-Build = Callable[..., Workload]
 MISSING = "sha256:" + "0" * 64
 
 
@@ -68,24 +66,6 @@ async def test_registry_with_a_login(
             await backend.apply(wanted)
 
 
-async def test_exit_at_once(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(env={"EXIT": "3"}))
-    (replica,) = await eventually(backend, exited)
-    assert replica.exit_code == 3
-    assert replica.reason == ("exited with code 3; last line: last words: cannot find the model")
-    assert replica.log_tail == (
-        "behave starts",
-        "first line",
-        "last words: cannot find the model",
-    )
-
-
-async def test_exit_without_an_error(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(env={"EXIT": "0"}))
-    (replica,) = await eventually(backend, exited)
-    assert replica.reason.startswith("exited with code 0")
-
-
 async def test_command_that_is_not_there(backend: EngineBackend, workload: Build) -> None:
     try:
         await backend.apply(workload(env={"PATH": "/nowhere"}))
@@ -100,89 +80,9 @@ async def test_command_that_is_not_there(backend: EngineBackend, workload: Build
     assert "python3" in reason
 
 
-async def test_never_healthy(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(env={"HEALTH": "500"}, startup=1.5))
-    (replica,) = await eventually(backend, exited)
-    assert replica.reason == "not ready within 1.5 s: GET /health answered 500"
-    assert replica.log_tail == ("behave starts", "behave listens")
-    assert (await replicas(backend))[0].reason == replica.reason
-
-
-async def test_path_that_is_not_there(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(health_path="/nowhere", startup=1.5))
-    (replica,) = await eventually(backend, exited)
-    assert replica.reason == "not ready within 1.5 s: GET /nowhere answered 404"
-
-
-async def test_path_that_need_not_be_there(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(health_path="/nowhere", health_required=False))
-    await eventually(backend, ready)
-
-
-async def test_nothing_ever_listens(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(env={"START_DELAY": "60"}, startup=1))
-    (replica,) = await eventually(backend, exited)
-    # Docker's proxy listens where nothing does.
-    assert replica.reason in {
-        "not ready within 1 s: connection refused on port 8080",
-        "not ready within 1 s: connection closed without an answer on port 8080",
-    }
-
-
 async def test_wrong_port(backend: EngineBackend, workload: Build) -> None:
     await backend.apply(workload(env={"PORT": "9999"}))
     (replica,) = await eventually(backend, lambda found: found[0].hopeless)
     assert replica.state is ReplicaState.STARTING
     assert replica.reason == "nothing listens on port 8080; the container listens on 9999"
     assert replica.log_tail == ("behave starts", "behave listens")
-
-
-async def test_slow_start_is_not_hopeless(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(env={"START_DELAY": "5"}))
-    seen: list[Replica] = []
-
-    def is_ready(found: tuple[Replica, ...]) -> bool:
-        seen.extend(found)
-        return ready(found)
-
-    await eventually(backend, is_ready)
-    assert not any(each.hopeless or each.reason for each in seen)
-
-
-async def test_out_of_memory(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(env={"EAT": "200"}, memory_mib=64))
-    (replica,) = await eventually(backend, exited)
-    assert replica.exit_code == 137
-    assert "out of memory" in replica.reason
-    assert "64 MiB" in replica.reason
-
-
-async def test_read_only_root_is_given_up_where_it_must(
-    backend: EngineBackend, workload: Build, caplog: pytest.LogCaptureFixture
-) -> None:
-    wanted = workload(env={"WRITE": "/etc/behave"})
-    await backend.apply(wanted)
-    (replica,) = await eventually(backend, ready)
-    assert replica.reason == (
-        "runs with a writable root file system, because it failed with a read-only one"
-    )
-    assert "starting it again with a writable root" in caplog.text
-    # It is remembered: the next one starts that way at once, and is no surprise.
-    await backend.apply(wanted.model_copy(update={"replicas": 2}))
-    found = await eventually(backend, lambda found: len(found) == 2 and ready(found))
-    assert replica.id in {each.id for each in found}
-
-
-async def test_writable_root_from_the_start(backend: EngineBackend, workload: Build) -> None:
-    await backend.apply(workload(env={"WRITE": "/etc/behave"}, writable_root=True))
-    (replica,) = await eventually(backend, ready)
-    assert replica.reason == ""
-
-
-async def test_failed_replica_is_replaced(backend: EngineBackend, workload: Build) -> None:
-    wanted = workload(env={"EXIT": "3"})
-    await backend.apply(wanted)
-    (first,) = await eventually(backend, exited)
-    await backend.apply(wanted)
-    (second,) = await eventually(backend, exited)
-    assert first.id != second.id

@@ -5,23 +5,21 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from parts.engine_backend import IRIS, Backends, eventually, ready, replicas
+from parts.backends import IRIS, Build, eventually, ready, replicas
+from parts.engine_backend import Backends
 
 from longshore.core.errors import StartRefused, Unavailable
 from longshore.core.settings import Settings
-from longshore.core.types import Workload
 from longshore.plugins.engine.backend import EngineBackend
 from longshore.plugins.engine.connect import connect
 from longshore.plugins.engine.service import PodmanService, answers, listener
 
 pytestmark = pytest.mark.engine
-
-Build = Callable[..., Workload]
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""What an operator can set of the plugin."""
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+
+def _network(text: str) -> str:
+    return str(ipaddress.ip_network(text))
+
+
+DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Network = Annotated[str, AfterValidator(_network)]
+
+
+class KubernetesSettings(BaseModel):
+    """Settings of the plugin ``kubernetes`` in plugins.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kubeconfig: Path | None = None
+    """The file that says where the cluster is; if left out, KUBECONFIG, ~/.kube/config and the
+    service account of the pod that Longshore runs in are tried, in this order."""
+    context: str | None = None
+    """Which of the file's contexts; its current one if left out."""
+    namespace: DnsLabel = "longshore"
+    """Where everything of ours is; made if it is missing and Longshore may."""
+    drain: Annotated[int, Field(ge=0, le=3600)] = 30
+    """Seconds that a pod goes on answering after it was taken out of the routes."""
+    stop_grace: Annotated[int, Field(ge=1, le=3600)] = 30
+    """Seconds from the signal to stop until the kill."""
+    run_as: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10001
+    """User id for images that do not name a number of their own; never root."""
+    tmp_size: str | None = None
+    """Most that a pod may write to /tmp (``"2Gi"``); as much as the node has if left out."""
+    routers: Mapping[str, str] = {}
+    """Labels of the pods that may reach model pods, in the same namespace."""
+    router_networks: tuple[Network, ...] = ()
+    """Networks that may reach model pods (``"10.0.0.5/32"``). Without any router named, no
+    NetworkPolicy is made."""
+    autoscale_on: Literal["requests", "cpu"] = "requests"
+    """What a HorizontalPodAutoscaler goes by: requests in flight per pod, or CPU utilisation."""
+    cpu_utilisation: Annotated[int, Field(ge=1, le=100)] = 70
+    """Percent of the CPU request that an autoscaler on CPU aims at."""
+    scale_down_after: Annotated[int, Field(ge=0, le=3600)] = 300
+    """Seconds of less load before an autoscaler takes replicas away."""
