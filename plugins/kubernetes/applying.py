@@ -22,7 +22,7 @@ from longshore.plugins.kubernetes.kinds import (
 from longshore.plugins.kubernetes.labels import FINGERPRINT, MANAGER, NODES, WRITABLE_ROOT
 from longshore.plugins.kubernetes.manifests import AS_REGISTERED, Wanted, manifests
 from longshore.plugins.kubernetes.replicas import Pod, Replicas
-from longshore.plugins.kubernetes.wishes import Wish, differences
+from longshore.plugins.kubernetes.wishes import Wish, correction, differences
 
 log = logging.getLogger(__name__)
 
@@ -206,12 +206,16 @@ class Applier:
 
     async def _apply(self, kind: Kind, manifest: Json) -> None:
         try:
-            await self._client.apply(kind, manifest)
+            made = await self._client.apply(kind, manifest)
         except ApiError as error:
             if error.status != _NO_SUCH_NAMESPACE:
                 raise
             await self._make_namespace()
-            await self._client.apply(kind, manifest)
+            made = await self._client.apply(kind, manifest)
+        if change := correction(manifest, made):
+            name = manifest["metadata"]["name"]
+            log.warning("%s %s was changed by hand; putting it right", kind.name, name)
+            await self._client.patch(self._client.path(kind, name), change)
 
     async def _make_namespace(self) -> None:
         log.warning("making the namespace %s", self._own.namespace)

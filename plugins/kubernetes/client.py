@@ -39,6 +39,7 @@ RELOAD_AFTER = 10.0
 _GONE = 404
 _UNAUTHORISED = 401
 _BUSY = 429
+_INTERNAL = 500
 
 
 class ApiError(Exception):
@@ -181,7 +182,7 @@ class Client:
             error = await _error(response)
             if error.status == _UNAUTHORISED and again and await self._reload(api):
                 continue
-            if error.status == _BUSY or error.status >= 500:  # noqa: PLR2004 - the server's fault
+            if _is_away(error.status, call.method):
                 raise Unavailable(f"the Kubernetes API answers {error.status}: {error.message}")
             if error.status == _UNAUTHORISED:
                 raise Unavailable(
@@ -233,6 +234,14 @@ async def _request(api: Any, call: _Call) -> aiohttp.ClientResponse:
     return response
 
 
+def _is_away(status: int, method: str) -> bool:
+    """Return whether an answer means that the API server cannot do its work now."""
+    if status == _INTERNAL:
+        # What is written may trip it up by itself, or a webhook that it asks first.
+        return method == "GET"
+    return status == _BUSY or status > _INTERNAL
+
+
 async def _error(response: aiohttp.ClientResponse) -> ApiError:
     try:
         text = await response.text(errors="replace")
@@ -242,8 +251,8 @@ async def _error(response: aiohttp.ClientResponse) -> ApiError:
         response.release()
     try:
         status = json.loads(text)
-        return ApiError(response.status, str(status["reason"]), str(status["message"]))
-    except (ValueError, KeyError, TypeError):
+        return ApiError(response.status, str(status.get("reason")), str(status["message"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return ApiError(response.status, str(response.reason), text.strip() or str(response.reason))
 
 

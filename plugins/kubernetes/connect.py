@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import load_incluster_config, load_kube_config
 
+from longshore.core.backends.causes import quoted
 from longshore.core.errors import StartRefused, Unavailable
 from longshore.plugins.kubernetes.settings import KubernetesSettings
 
@@ -55,9 +56,9 @@ class Connector:
             else:
                 _load_service_account(client_configuration=configuration)
             client = ApiClient(configuration)
-        # The library lets through whatever a wrong file makes it trip over.
-        except (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            said = f"{self.source} leads to no cluster: {error}"
+        except Exception as error:
+            # The library lets through whatever a wrong file makes it trip over.
+            said = f"{self.source} leads to no cluster: {quoted(str(error))}"
             if self._loaded:
                 raise Unavailable(said) from error
             raise StartRefused(said, hint=NO_CLUSTER) from error

@@ -93,7 +93,9 @@ def finding(  # noqa: PLR0911 - one return for each thing that a pod can be
     if routed:
         return Finding(ReplicaState.READY, _restarted(pod, container, before, told, now))
     if was_ready and container.get("started"):
-        return Finding(ReplicaState.UNREADY, _fault(pod, told.probe) or "its health check fails")
+        # What was found while it started is no news.
+        probe = "" if told.probe.startswith("Startup") else told.probe
+        return Finding(ReplicaState.UNREADY, _fault(pod, probe) or "its health check fails")
     return _again(pod, before, told)
 
 
@@ -278,18 +280,15 @@ def killer(events: Sequence[Json], since: datetime | None) -> tuple[str, str]:
 
     Args:
         events: of the pod, in any order.
-        since: when the container began that ended last; earlier ones are not about it.
+        since: when the container began that ended last; what happened before did not end it.
     """
     probe, killed_by = "", ""
     for each in sorted(events, key=_event_time):
-        at = _event_at(each)
-        # Times of events are whole seconds.
-        if since and at and at < since - timedelta(seconds=1):
-            continue
         message = each.get("message") or ""
         if each.get("reason") == "Unhealthy":
+            # Kubelets tell of few that repeat themselves, so that an older one has to do.
             probe = message
-        elif each.get("reason") == "Killing" and "failed" in message:
+        elif each.get("reason") == "Killing" and "failed" in message and not _before(each, since):
             killed_by = next((which for which in ("startup", "liveness") if which in message), "")
     return probe, killed_by
 
@@ -303,8 +302,10 @@ def _event_time(event: Json) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
-def _event_at(event: Json) -> datetime | None:
-    return moment(_event_time(event))
+def _before(event: Json, since: datetime | None) -> bool:
+    at = moment(_event_time(event))
+    # Times of events are whole seconds.
+    return bool(since and at and at < since - timedelta(seconds=1))
 
 
 def _container(pod: Json) -> Json:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from longshore.core.backends.causes import is_read_only_error
 from longshore.core.backends.lines import Line, tail_of
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 LINES_READ = 200
 """Log lines in which the cause of an exit is looked for; fewer are shown."""
+
+EVENTS_ARRIVE_WITHIN = timedelta(seconds=3)
+"""After the end that they tell of; until then it is worth asking again."""
 
 REVIVED = "started again with a writable root file system, which it needs"
 
@@ -188,8 +191,10 @@ class Replicas:
             log.debug("%s: %s", pod["metadata"]["name"], error)
             return
         probe, killed_by = killer(events, moment((ended or {}).get("startedAt")))
-        known.asked_about = about
         known.told = Told(tail_of(lines), probe, killed_by if ended else "")
+        at = moment((ended or {}).get("finishedAt"))
+        if killed_by or at is None or self._now() - at > EVENTS_ARRIVE_WITHIN:
+            known.asked_about = about
         known.needs_writable_root = bool(
             ended and not known.was_ready and is_read_only_error([line.text for line in lines])
         )

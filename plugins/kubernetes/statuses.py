@@ -52,7 +52,8 @@ def status_of(deployment: Json, pods: Sequence[Pod], applied: Applied) -> Worklo
     fingerprint = (deployment["metadata"].get("annotations") or {}).get(FINGERPRINT, "")
     wished = deployment["spec"].get("replicas", 1)
     drift = applied.drift(deployment)
-    problem = shortage(deployment) if len(pods) < wished else None
+    updated = (deployment.get("status") or {}).get("updatedReplicas", 0)
+    problem = shortage(deployment) if min(len(pods), updated) < wished else None
     return WorkloadStatus(
         key=key,
         # What somebody changed by hand must look like nobody's wish.

@@ -16,6 +16,10 @@ class Wish:
     autoscaled: bool
 
 
+EXACT = frozenset({"selector", "matchLabels"})
+"""Maps in which one entry more means something else."""
+
+
 def differences(wanted: object, has: object, path: str = "") -> Iterator[str]:
     """Yield where an object lacks what a manifest says, as paths; what it has besides is no matter.
 
@@ -25,6 +29,8 @@ def differences(wanted: object, has: object, path: str = "") -> Iterator[str]:
         if not isinstance(has, Mapping):
             yield path
             return
+        if path.rpartition(".")[2] in EXACT and has.keys() - wanted.keys():
+            yield path
         for name, value in wanted.items():
             # What is empty may be left out.
             if value or has.get(name):
@@ -37,3 +43,21 @@ def differences(wanted: object, has: object, path: str = "") -> Iterator[str]:
             yield from differences(one, other, f"{path}[{number}]")
     elif wanted != has:
         yield path
+
+
+def correction(wanted: Mapping[str, object], has: Mapping[str, object]) -> dict[str, object]:
+    """Return the merge patch for what server-side apply leaves alone as somebody else's.
+
+    That is what was added to lists of ours, and to maps in which it means something else.
+    """
+    change: dict[str, object] = {}
+    for name, value in wanted.items():
+        there = has.get(name)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            if deeper := correction(value, there):
+                change[name] = deeper
+            if name in EXACT and (extra := there.keys() - value.keys()):
+                change[name] = {**deeper, **dict.fromkeys(extra)}
+        elif isinstance(value, list) and next(differences(value, there), None) is not None:
+            change[name] = value
+    return change

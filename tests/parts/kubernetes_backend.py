@@ -7,6 +7,7 @@ import uuid
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from longshore.core.settings import Settings
 from longshore.plugins.kubernetes.backend import KubernetesBackend
@@ -43,6 +44,45 @@ class Kubectl:
     def apply(self, manifest: dict[str, Any]) -> None:
         """Let the cluster have an object."""
         self.run("apply", "--filename=-", given=json.dumps(manifest))
+
+
+def _view(kubeconfig: str) -> dict[str, Any]:
+    command = ["kubectl", "config", "view", "--raw", "--minify", "--flatten", "--output=json"]
+    done = subprocess.run(
+        [*command, f"--kubeconfig={kubeconfig}"], capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def cluster_address(kubeconfig: str) -> tuple[str, int]:
+    """Return host and port of the API server."""
+    server = urlsplit(_view(kubeconfig)["clusters"][0]["cluster"]["server"])
+    assert server.hostname
+    return server.hostname, server.port or 443
+
+
+def cluster_copy(
+    kubeconfig: str, directory: Path, *, port: int = 0, user: dict[str, Any] | None = None
+) -> Path:
+    """Write a kubeconfig that leads to the same cluster another way, or as another user.
+
+    Args:
+        kubeconfig: of the cluster.
+        directory: where to write it.
+        port: of something on loopback that passes on to the API server.
+        user: the credentials, instead of those that the file has.
+    """
+    content = _view(kubeconfig)
+    if port:
+        where = content["clusters"][0]["cluster"]
+        where["tls-server-name"] = cluster_address(kubeconfig)[0]
+        where["server"] = f"https://127.0.0.1:{port}"
+    if user is not None:
+        content["users"][0]["user"] = user
+    copy = directory / "kubeconfig"
+    copy.write_text(json.dumps(content))
+    return copy
 
 
 class KubernetesBackends:

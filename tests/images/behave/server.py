@@ -191,6 +191,8 @@ def main() -> None:
     if asked("WRITE"):
         Path(os.environ["WRITE"]).write_text("written\n")
     if asked("EXIT"):
+        # Both outputs are collected apart; what is written later is to be read later.
+        time.sleep(0.1)
         print("first line\nlast words: cannot find the model", file=sys.stderr, flush=True)
         sys.exit(int(os.environ["EXIT"]))
     if asked("EAT"):
