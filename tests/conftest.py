@@ -3,7 +3,11 @@
 A part that is absent skips the tests that need it, and the skip says which part it is.
 """
 
+import os
+import shutil
+import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +21,7 @@ from base_image import cache_directory  # noqa: E402
 from engine_cli import EngineCli, PartMissing, find_engine_cli  # noqa: E402 - needs the path
 from oci_registry import oci_registry  # noqa: E402
 from parts.images import push_image  # noqa: E402
+from parts.kubectl import Kubectl  # noqa: E402
 from parts.postgres import Postgres, postgres_server  # noqa: E402
 
 LOGIN = ("robot", "a-secret")
@@ -63,3 +68,25 @@ def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server."""
     with skipping(), postgres_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cluster() -> str:
+    """The kubeconfig of a cluster that answers."""
+    kubeconfig = os.environ.get("KUBECONFIG", "")
+    if not kubeconfig:
+        pytest.skip("KUBECONFIG names no cluster")
+    if not shutil.which("kubectl"):
+        pytest.skip("there is no kubectl")
+    command = ["kubectl", "--request-timeout=10s", "get", "--raw=/readyz"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"the cluster of {kubeconfig} does not answer: {done.stderr.strip()}")
+    return kubeconfig
+
+
+@pytest.fixture
+def kubectl(cluster: str) -> Iterator[Kubectl]:
+    kubectl = Kubectl(f"longshore-test-{uuid.uuid4().hex[:8]}")
+    yield kubectl
+    kubectl.run("delete", "namespace", kubectl.namespace, "--ignore-not-found", "--wait=false")

@@ -1,4 +1,4 @@
-"""Backends on a real cluster, and kubectl to look at it from outside."""
+"""Backends on a real cluster, and other ways to reach it."""
 
 import json
 import os
@@ -12,38 +12,6 @@ from urllib.parse import urlsplit
 from longshore.core.settings import Settings
 from longshore.plugins.kubernetes.backend import KubernetesBackend
 from longshore.plugins.kubernetes.settings import KubernetesSettings
-
-
-class Kubectl:
-    """The kubectl program on one namespace of the cluster that KUBECONFIG names."""
-
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
-
-    def run(self, *arguments: str, check: bool = True, given: str = "") -> str:
-        """Run a command and return what it prints."""
-        done = subprocess.run(
-            ["kubectl", "--namespace", self.namespace, *arguments],
-            input=given,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert not check or done.returncode == 0, done.stderr
-        return done.stdout
-
-    def get(self, *what: str) -> Any:
-        """Return objects as the API has them."""
-        return json.loads(self.run("get", *what, "--output=json"))
-
-    def names(self, kind: str) -> list[str]:
-        """Return the names of all objects of a kind."""
-        return [each["metadata"]["name"] for each in self.get(kind)["items"]]
-
-    def apply(self, manifest: dict[str, Any]) -> None:
-        """Let the cluster have an object."""
-        self.run("apply", "--filename=-", given=json.dumps(manifest))
 
 
 def _view(kubeconfig: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from parts.backends import IRIS, Build, eventually, exited, ready, replicas
+from parts.kubectl import Kubectl
 from parts.kubernetes_backend import (
-    Kubectl,
     KubernetesBackends,
     cluster_address,
     cluster_copy,
@@ -281,11 +281,14 @@ async def test_the_api_server_goes_and_comes_back(
         before = await eventually(backend, lambda found: len(found) == 2 and ready(found))
         hints = backend.watch()
         await proxy.stop()
-        async with asyncio.timeout(20):
-            with pytest.raises(Unavailable, match="the Kubernetes API does not answer"):
-                while True:
-                    await anext(hints)
-                    await backend.list()
+
+        async def look() -> None:
+            while True:
+                await anext(hints)
+                await backend.list()
+
+        with pytest.raises(Unavailable, match="the Kubernetes API does not answer"):
+            await asyncio.wait_for(look(), 20)
         with pytest.raises(Unavailable):
             await backend.apply(workload(replicas=1))
         # What happened meanwhile is found out when it is back.
