@@ -1,7 +1,7 @@
 """The small interfaces that plugins implement. Their docstrings are promises to both sides."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -192,6 +192,14 @@ class Backend(Protocol):
 
     async def nodes(self) -> Sequence[Node]:
         """Return the machines that this backend can place replicas on."""
+
+
+@runtime_checkable
+class ReadsLoads(Protocol):
+    """A backend whose own autoscaler goes by what routers observe; it is a ``Backend`` besides."""
+
+    def read_loads(self, read: Callable[[], Sequence[Load]]) -> None:
+        """Learn where to ask for the loads; called once, before anything is applied."""
 
 
 class Candidate(Protocol):

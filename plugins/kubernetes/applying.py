@@ -19,8 +19,9 @@ from longshore.plugins.kubernetes.kinds import (
     Json,
     Kind,
 )
-from longshore.plugins.kubernetes.labels import FINGERPRINT, MANAGER, NODES, WRITABLE_ROOT
-from longshore.plugins.kubernetes.manifests import AS_REGISTERED, Wanted, manifests
+from longshore.plugins.kubernetes.labels import FINGERPRINT, MANAGER, NODES, OWNER, WRITABLE_ROOT
+from longshore.plugins.kubernetes.manifests import AS_REGISTERED, METRIC, Wanted, manifests
+from longshore.plugins.kubernetes.metrics import API
 from longshore.plugins.kubernetes.replicas import Pod, Replicas
 from longshore.plugins.kubernetes.wishes import Wish, correction, differences
 
@@ -40,10 +41,6 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 FIRST_TO_GO = "-1000"
 
 _NO_SUCH_NAMESPACE = 404
-_METRICS = {
-    "requests": "/apis/external.metrics.k8s.io/v1beta1",
-    "cpu": "/apis/metrics.k8s.io/v1beta1",
-}
 
 
 class Applier:
@@ -136,7 +133,7 @@ class Applier:
         while True:
             before = self._metrics
             try:
-                await self._client.get(_METRICS[self._own.autoscale_on])
+                await self._ask_for_metrics()
                 self._metrics = True
             except ApiError:
                 self._metrics = False
@@ -147,6 +144,21 @@ class Applier:
                 log.info("metrics for autoscalers: %s", "served" if self._metrics else "none")
                 self._cluster.hints.tell()
             await asyncio.sleep(LOOK_AT_METRICS)
+
+    async def _ask_for_metrics(self) -> None:
+        """Ask for what autoscalers would go by.
+
+        Raises:
+            ApiError: the cluster does not serve it.
+        """
+        if self._own.autoscale_on == "cpu":
+            await self._client.get("/apis/metrics.k8s.io/v1beta1")
+            return
+        # Asked for what is ours: the cluster's one external metrics API may be somebody else's.
+        await self._client.get(
+            f"{API}/namespaces/{self._own.namespace}/{METRIC}",
+            {"labelSelector": f"{OWNER}={self._cluster.owner}"},
+        )
 
     # --- what is wanted -----------------------------------------------------------------------
 

@@ -5,7 +5,15 @@ import contextlib
 import heapq
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -22,7 +30,7 @@ from longshore.core.errors import (
 )
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
-from longshore.core.types import Node, Workload, WorkloadStatus
+from longshore.core.types import Load, Node, Workload, WorkloadStatus
 from longshore.plugins.kubernetes.applying import Applier
 from longshore.plugins.kubernetes.client import ApiError, Client
 from longshore.plugins.kubernetes.cluster import Cluster
@@ -42,6 +50,13 @@ from longshore.plugins.kubernetes.kinds import (
 from longshore.plugins.kubernetes.labels import OWNER, object_name
 from longshore.plugins.kubernetes.logs import follow as follow_log
 from longshore.plugins.kubernetes.logs import past
+from longshore.plugins.kubernetes.metrics import (
+    Demand,
+    Front,
+    MetricsServer,
+    read_front,
+    tls_context,
+)
 from longshore.plugins.kubernetes.nodes import node_of
 from longshore.plugins.kubernetes.reasons import container_status, refusal
 from longshore.plugins.kubernetes.replicas import Replicas
@@ -92,6 +107,7 @@ class KubernetesBackend:
         self._locks: WeakValueDictionary[VersionKey, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened: _Opened | None = None
+        self._front: Front | None = None
         self._described = "no cluster yet"
 
     async def open(self, installation: str) -> None:
@@ -127,6 +143,10 @@ class KubernetesBackend:
         applier = Applier(cluster, replicas)
         self._opened = _Opened(cluster, replicas, applier)
         self._spawn(applier.follow_metrics(), "metrics API")
+        if self._own.metrics_port:
+            self._front = await read_front(client)
+            # Wrong files are to stop the start.
+            tls_context(self._own.metrics_certificate, self._own.metrics_key, self._front)
         self._described = f"Kubernetes {version} at {client.host}, namespace {client.namespace}"
         log.info("cluster: %s", self._described)
 
@@ -150,6 +170,14 @@ class KubernetesBackend:
     def describe(self) -> str:
         """Return the cluster's version, address and our namespace."""
         return self._described
+
+    def read_loads(self, read: Callable[[], Sequence[Load]]) -> None:
+        """Serve what routers observe to the cluster's autoscalers, if that is set up."""
+        if self._front:
+            owner = self._ready.cluster.owner
+            demand = Demand(owner, read)
+            server = MetricsServer(self._own, owner, self._front, demand)
+            self._spawn(self._serve(server), "serve metrics")
 
     async def apply(self, workload: Workload) -> None:
         """Let the cluster run exactly this many replicas of exactly this workload."""
@@ -230,6 +258,12 @@ class KubernetesBackend:
             await self.apply(workload)
         except LongshoreError as error:
             log.warning("%s: a start with a writable root: %s", workload.key, error.message)
+
+    async def _serve(self, server: MetricsServer) -> None:
+        try:
+            await server.run()
+        except LongshoreError as error:
+            log.error("%s (%s)", error.message, error.hint)
 
     # --- small things -------------------------------------------------------------------------
 

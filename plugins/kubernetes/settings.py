@@ -3,9 +3,16 @@
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 
 def _network(text: str) -> str:
@@ -47,3 +54,17 @@ class KubernetesSettings(BaseModel):
     """Percent of the CPU request that an autoscaler on CPU aims at."""
     scale_down_after: Annotated[int, Field(ge=0, le=3600)] = 300
     """Seconds of less load before an autoscaler takes replicas away."""
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Where to serve requests in flight to autoscalers; they are not served if left out."""
+    metrics_host: str = "0.0.0.0"  # noqa: S104 - only the API server's certificate opens it
+    """Address to serve them on."""
+    metrics_certificate: Path | None = None
+    """Certificate to serve them with, in PEM; its authority stands in the APIService."""
+    metrics_key: Path | None = None
+    """Its key, in PEM."""
+
+    @model_validator(mode="after")
+    def _metrics_need_a_certificate(self) -> Self:
+        if self.metrics_port and not (self.metrics_certificate and self.metrics_key):
+            raise ValueError("metrics_port needs metrics_certificate and metrics_key")
+        return self

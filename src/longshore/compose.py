@@ -21,7 +21,7 @@ from longshore.core.front import Front
 from longshore.core.platform import Platform
 from longshore.core.plugins import Plugins, build_plugins
 from longshore.core.plugins_file import PluginsFile, read_plugins_file
-from longshore.core.protocols import Backend, Registry
+from longshore.core.protocols import Backend, ReadsLoads, Registry
 from longshore.core.registration import by_name
 from longshore.core.settings import Settings, read_settings
 from longshore.router.app import build_app
@@ -169,6 +169,9 @@ async def running(
             stack.callback(os.close, memory)
             told = broadcast = Broadcast(table, counts)
             crew = Crew(settings.workers, broadcast, memory, sources.worker, settings.grace)
+        for backend in backends.values():
+            if isinstance(backend, ReadsLoads):
+                backend.read_loads(told.loads)
         controller = Controller(registry, backends, hooks, told, interval=settings.interval)
         platform = Platform(settings, hooks, registry, backends, controller)
         await stack.enter_async_context(controller.running())

@@ -1,0 +1,154 @@
+"""A HorizontalPodAutoscaler that goes by what Longshore's routers observe."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from engine_cli import EngineCli
+from parts.aggregated import (
+    GROUP,
+    certificate,
+    free_port,
+    own_address,
+    serve_no_more,
+    serve_through,
+)
+from parts.kubectl import Kubectl
+from parts.platform import Up, until
+
+pytestmark = pytest.mark.kubernetes
+
+
+@pytest.fixture
+def metrics_port() -> int:
+    return free_port(own_address())
+
+
+@pytest.fixture
+def autoscaled_up(
+    tmp_path: Path, engine_cli: EngineCli, kubectl: Kubectl, metrics_port: int
+) -> Iterator[Up]:
+    """A platform whose metrics the cluster's API server passes on."""
+    if kubectl.run("get", "apiservice", f"v1beta1.{GROUP}", "--ignore-not-found"):
+        pytest.skip("the cluster's external metrics are served by somebody else")
+    host = own_address()
+    made, key = certificate(tmp_path, kubectl.namespace)
+    settings = {
+        "namespace": kubectl.namespace,
+        "drain": 2,
+        "scale_down_after": 5,
+        "metrics_host": host,
+        "metrics_port": metrics_port,
+        "metrics_certificate": str(made),
+        "metrics_key": str(key),
+    }
+    written = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
+    (tmp_path / "plugins.toml").write_text(
+        '[longshore]\nbackend = "kubernetes"\n\n[[plugin]]\nname = "kubernetes"\n'
+        f"settings = {{ {written} }}\n"
+    )
+    up = Up(tmp_path, engine_cli)
+    try:
+        serve_through(kubectl, host, metrics_port, made)
+        up.start()
+        yield up
+    finally:
+        up.clean_up()
+        serve_no_more(kubectl)
+
+
+def replicas(kubectl: Kubectl) -> int:
+    """Return how many pods the one Deployment should have."""
+    [deployment] = kubectl.get("deployments")["items"]
+    number: int = deployment["spec"]["replicas"]
+    return number
+
+
+def writers_of_replicas(kubectl: Kubectl) -> set[str]:
+    """Return who wrote the number of replicas."""
+    shown = kubectl.run("get", "deployments", "--show-managed-fields", "--output=json")
+    [deployment] = json.loads(shown)["items"]
+    return {
+        each["manager"]
+        for each in deployment["metadata"]["managedFields"]
+        if "f:replicas" in each["fieldsV1"].get("f:spec", {})
+    }
+
+
+async def hold(url: str, requests: int, over: asyncio.Event) -> None:
+    """Keep so many requests in flight."""
+
+    async def one(client: httpx.AsyncClient) -> None:
+        while not over.is_set():
+            answer = await client.get(f"{url}/v1/models/behave/versions/1/raw/slow?seconds=1")
+            assert answer.status_code == 200, answer.text
+
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(timeout=30, limits=limits) as client:
+        await asyncio.gather(*(one(client) for _ in range(requests)))
+
+
+@pytest.mark.timeout(400)
+def test_from_one_to_four_and_back(autoscaled_up: Up, behave: str, kubectl: Kubectl) -> None:
+    up = autoscaled_up
+    up.run("register", "behave", "1", behave, "--max", "4", "--target", "2")
+    assert until(lambda: kubectl.names("horizontalpodautoscalers"), within=60)
+    assert until(lambda: not up.status()["reason"])
+
+    async def under_load() -> None:
+        over = asyncio.Event()
+        holding = asyncio.create_task(hold(up.url, 8, over))
+        grown = await asyncio.to_thread(
+            until, lambda: replicas(kubectl) == 4 and up.status()["ready"] == 4, 120
+        )
+        writers = await asyncio.to_thread(writers_of_replicas, kubectl)
+        over.set()
+        await holding
+        assert grown, kubectl.run("describe", "hpa")
+        assert "longshore-scale" not in writers
+        assert "longshore" not in writers
+
+    asyncio.run(under_load())
+    assert until(lambda: replicas(kubectl) == 1, within=150), kubectl.run("describe", "hpa")
+    assert until(lambda: up.status()["replicas"] == 1)
+
+
+def test_only_the_api_server_gets_an_answer(
+    autoscaled_up: Up, kubectl: Kubectl, tmp_path: Path, metrics_port: int
+) -> None:
+    url = f"https://{own_address()}:{metrics_port}/apis/{GROUP}/v1beta1"
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError, ssl.SSLError)):
+        httpx.get(url, verify=context)
+    # A certificate of somebody else's.
+    context.load_cert_chain(tmp_path / "metrics.crt", tmp_path / "metrics.key")
+    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError, ssl.SSLError)):
+        httpx.get(url, verify=context)
+    path = f"/apis/{GROUP}/v1beta1"
+    assert until(
+        lambda: "longshore_requests_in_flight" in kubectl.run("get", f"--raw={path}", check=False)
+    )
+
+
+def test_without_metrics_longshore_scales_and_says_so(
+    tmp_path: Path, engine_cli: EngineCli, kubectl: Kubectl, behave: str
+) -> None:
+    (tmp_path / "plugins.toml").write_text(
+        '[longshore]\nbackend = "kubernetes"\n\n[[plugin]]\nname = "kubernetes"\n'
+        f'settings = {{ namespace = "{kubectl.namespace}", drain = 2 }}\n'
+    )
+    up = Up(tmp_path, engine_cli)
+    up.start()
+    try:
+        up.run("register", "behave", "1", behave, "--min", "2", "--max", "4")
+        assert until(lambda: up.status()["ready"] == 2)
+        assert up.status()["reason"].startswith("scaled by Longshore itself, because the cluster")
+        assert kubectl.names("horizontalpodautoscalers") == []
+        assert writers_of_replicas(kubectl) == {"longshore-scale"}
+    finally:
+        up.clean_up()
