@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from longshore.core.errors import Unavailable
@@ -19,7 +20,14 @@ from longshore.plugins.kubernetes.kinds import (
     Json,
     Kind,
 )
-from longshore.plugins.kubernetes.labels import FINGERPRINT, MANAGER, NODES, OWNER, WRITABLE_ROOT
+from longshore.plugins.kubernetes.labels import (
+    FINGERPRINT,
+    MANAGER,
+    NODES,
+    OWNER,
+    WRITABLE_ROOT,
+    object_name,
+)
 from longshore.plugins.kubernetes.manifests import AS_REGISTERED, METRIC, Wanted, manifests
 from longshore.plugins.kubernetes.metrics import API
 from longshore.plugins.kubernetes.replicas import Pod, Replicas
@@ -36,6 +44,9 @@ SETTLE_WITHIN = 10.0
 
 LOOK_AT_METRICS = 15.0
 """Seconds between two looks at whether the cluster serves metrics."""
+
+PATIENCE = 90.0
+"""Seconds that metrics may be missing before an autoscaler is taken away."""
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 FIRST_TO_GO = "-1000"
@@ -62,6 +73,8 @@ class Applier:
         """Fingerprints."""
         self._metrics = False
         """Whether the cluster serves what autoscalers would go by."""
+        self._metrics_missed = time.monotonic()
+        """Since when it does not, as far as is known."""
 
     async def apply(self, workload: Workload) -> None:
         """Make it so; return when the cluster has the objects and, mostly, the pods."""
@@ -94,7 +107,7 @@ class Applier:
         wish = self._wishes.get(name)
         if wish is None:
             return "what an earlier Longshore applied"
-        if wish.autoscaled != self._may_autoscale(wish.workload):
+        if wish.autoscaled != self._may_autoscale(name, wish.workload):
             return "who scales it"
         for kind, manifest in wish.manifests.items():
             cache = self._caches.get(kind)
@@ -113,7 +126,11 @@ class Applier:
     def lacks_metrics(self, name: str) -> bool:
         """Return whether one would, if the cluster served metrics."""
         wish = self._wishes.get(name)
-        return wish is not None and wish.workload.scaling.max > 1 and not self._metrics
+        return (
+            wish is not None
+            and wish.workload.scaling.max > 1
+            and not self._may_autoscale(name, wish.workload)
+        )
 
     def revivable(self, pods: Mapping[str, Sequence[Pod]]) -> list[Workload]:
         """Return what is to be applied again, because it fails for want of a writable root."""
@@ -136,6 +153,8 @@ class Applier:
                 await self._ask_for_metrics()
                 self._metrics = True
             except ApiError:
+                if self._metrics:
+                    self._metrics_missed = time.monotonic()
                 self._metrics = False
             except Unavailable:
                 # Also what an aggregated API says whose server is away: leave all as it is.
@@ -163,12 +182,13 @@ class Applier:
     # --- what is wanted -----------------------------------------------------------------------
 
     async def _wanted(self, workload: Workload) -> Wanted:
+        name = object_name(self._cluster.owner, workload.key)
         wanted = Wanted(
             owner=self._cluster.owner,
             workload=workload,
             settings=self._own,
             login=self._cluster.logins.get(workload.image.partition("/")[0]),
-            autoscaled=self._may_autoscale(workload),
+            autoscaled=self._may_autoscale(name, workload),
         )
         has = self._deployment(wanted.name)
         notes = ((has or {}).get("metadata") or {}).get("annotations") or {}
@@ -208,8 +228,12 @@ class Applier:
         chosen = there.intersection(workload.nodes)
         return () if chosen == there else tuple(sorted(chosen))
 
-    def _may_autoscale(self, workload: Workload) -> bool:
-        return self._metrics and workload.scaling.max > 1
+    def _may_autoscale(self, name: str, workload: Workload) -> bool:
+        if workload.scaling.max == 1 or self._metrics:
+            return workload.scaling.max > 1
+        # After a start of ours the metrics are away for moments: they are served by ourselves. To
+        # take the number of replicas over for so long would throw away what the autoscaler knows.
+        return self.is_autoscaled(name) and time.monotonic() - self._metrics_missed < PATIENCE
 
     def _deployment(self, name: str) -> Json | None:
         return self._caches[DEPLOYMENT].get(name)
