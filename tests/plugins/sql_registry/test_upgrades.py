@@ -82,7 +82,7 @@ async def test_an_older_database_is_upgraded_and_keeps_its_data(
     await upgrade(url, newer)
     await upgrade(url, newer)
     with engine.begin() as connection:
-        assert revisions(connection) == ("0003",)
+        assert revisions(connection) == ("0004",)
         row = connection.execute(text("SELECT version, image_digest, pinned FROM versions")).one()
         assert row == ("1", "sha256:" + "a" * 64, None)
         assert connection.scalar(text("SELECT count(*) FROM decisions")) == 1
@@ -97,7 +97,7 @@ async def test_a_traffic_rule_of_the_first_release_is_read(
     url: str, engine: Engine, tmp_path: Path
 ) -> None:
     first = tmp_path / "first"
-    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("__pycache__", "r0002*"))
+    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("__pycache__", "r000[2-9]*"))
     await upgrade(url, first)
     with engine.begin() as connection:
         assert revisions(connection) == ("0001",)
@@ -122,12 +122,12 @@ async def test_a_newer_database_is_refused_and_left_alone(
         await registry.open()
     await registry.close()
     assert caught.value.message == (
-        "the database was made by a newer release of Longshore: it is at revision 0003, "
-        "and this release knows up to 0002"
+        "the database was made by a newer release of Longshore: it is at revision 0004, "
+        "and this release knows up to 0003"
     )
     assert "pip install --upgrade longshore" in caught.value.hint
     with engine.begin() as connection:
-        assert revisions(connection) == ("0003",)
+        assert revisions(connection) == ("0004",)
 
 
 async def test_an_upgrade_that_fails_half_way_changes_nothing(
@@ -139,7 +139,7 @@ async def test_an_upgrade_that_fails_half_way_changes_nothing(
     with pytest.raises(RuntimeError, match="half way"):
         await upgrade(url, broken)
     with engine.begin() as connection:
-        assert revisions(connection) == ("0002",)
+        assert revisions(connection) == ("0003",)
     assert await registry.models() == before
     await registry.open()
 

@@ -4,8 +4,8 @@ The tables stay as they are; but an older release would not know what it reads i
 ``versions.spec``, and refuses this database now instead.
 """
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
