@@ -232,11 +232,14 @@ def _fault(pod: Json, message: str) -> str:
 
 _WEBHOOK = re.compile(r"admission webhook \"([^\"]+)\" denied the request:?\s*(.*)", re.DOTALL)
 _WEBHOOK_AWAY = re.compile(r"failed calling webhook \"([^\"]+)\":?\s*(.*)", re.DOTALL)
+_POLICY = re.compile(
+    r"ValidatingAdmissionPolicy '([^']+)' with binding '[^']+' denied request:?\s*(.*)", re.DOTALL
+)
 _QUOTA = re.compile(r"exceeded quota: (.*)", re.DOTALL)
 _SECURITY = re.compile(r"violates PodSecurity \"([^\"]+)\":?\s*(.*)", re.DOTALL)
 
 
-def refusal(message: str) -> WorkloadFailed:
+def refusal(message: str) -> WorkloadFailed:  # noqa: PLR0911 - one return for each cause
     """Return the error for an object that the API server did not take."""
     if found := _QUOTA.search(message):
         return WorkloadFailed(
@@ -247,6 +250,11 @@ def refusal(message: str) -> WorkloadFailed:
         return WorkloadFailed(
             f"the admission webhook {found[1]} refuses it: {quoted(found[2]) or 'without a word'}",
             hint="Ask whoever runs that webhook; it is a policy of the cluster.",
+        )
+    if found := _POLICY.search(message):
+        return WorkloadFailed(
+            f"the cluster's policy {found[1]} refuses it: {quoted(found[2]) or 'without a word'}",
+            hint="Ask whoever runs the cluster.",
         )
     if found := _WEBHOOK_AWAY.search(message):
         return WorkloadFailed(

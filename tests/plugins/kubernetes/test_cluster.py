@@ -194,6 +194,60 @@ async def test_a_quota_of_zero(
     assert not found.problem
 
 
+def policy(name: str) -> list[dict[str, Any]]:
+    """Return a policy of the cluster that refuses pods of one namespace, and its binding."""
+    api = "admissionregistration.k8s.io/v1"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"]}
+    there = {"matchLabels": {"kubernetes.io/metadata.name": name}}
+    return [
+        {
+            "apiVersion": api,
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "matchConstraints": {"resourceRules": [{**rule, "resources": ["pods"]}]},
+                "validations": [{"expression": "false", "message": "no pods on Tuesdays"}],
+            },
+        },
+        {
+            "apiVersion": api,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {
+                "policyName": name,
+                "validationActions": ["Deny"],
+                "matchResources": {"namespaceSelector": there},
+            },
+        },
+    ]
+
+
+async def test_a_policy_of_the_cluster_that_refuses(
+    backend: KubernetesBackend, workload: Build, kubectl: Kubectl
+) -> None:
+    made = policy(kubectl.namespace)
+    kubectl.run("create", "namespace", kubectl.namespace)
+    for each in made:
+        kubectl.apply(each)
+    try:
+        # It takes the API server a moment to know its policies.
+        async with asyncio.timeout(30):
+            while not (found := await refused(backend, workload)).problem:
+                await backend.delete(IRIS)
+        assert found.problem.startswith(f"the cluster's policy {kubectl.namespace} refuses it: ")
+        assert "no pods on Tuesdays" in found.problem
+    finally:
+        for each in made:
+            kubectl.run("delete", each["kind"], kubectl.namespace)
+
+
+async def refused(backend: KubernetesBackend, workload: Build) -> WorkloadStatus:
+    """Return what becomes of a new version within a moment."""
+    await backend.apply(workload())
+    await asyncio.sleep(0.5)
+    return await status(backend)
+
+
 async def test_a_version_that_fits_nowhere_says_so(
     backend: KubernetesBackend, workload: Build
 ) -> None:

@@ -195,6 +195,13 @@ def test_a_pod_that_its_node_ended() -> None:
                 'User "eve" cannot patch resource "deployments"'
             ),
         ),
+        (
+            (
+                "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'ours' with binding 'all' "
+                "denied request: no images from there"
+            ),
+            "the cluster's policy ours refuses it: no images from there",
+        ),
         ("Deployment is invalid", "the cluster refuses it: Deployment is invalid"),
     ],
 )
