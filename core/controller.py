@@ -30,6 +30,7 @@ from longshore.core.routes import RouteTable
 from longshore.core.types import (
     Decision,
     Event,
+    Load,
     Model,
     ReplicaState,
     State,
@@ -136,6 +137,8 @@ class Controller:
         self._have: dict[str, Sequence[WorkloadStatus]] = {}
         self._found: dict[VersionKey, VersionStatus] = {}
         self._loads_saved = now()
+        self._earlier: Mapping[VersionKey, Load] | None = None
+        """What was observed before this controller came."""
         self._next_try: datetime | None = None
         self.passes = 0
         """How many passes were completed."""
@@ -212,7 +215,10 @@ class Controller:
             route_of(model, statuses, world.have, world.wanted) for model in world.models
         )
         self._remove_strangers(world)
-        for record, step in world.steps.values():
+        await self._know_the_earlier_loads()
+        # Where all of them are to be started, those that are missed most come first.
+        acting = [each for each in world.steps.values() if each[1].action is not Action.NONE]
+        for record, step in sorted(acting, key=self._missed, reverse=True):
             self._act(world, record, step)
         # Those that were due before stay so only while their backend is away.
         waits = [step.status.retry_at for _, step in world.steps.values() if step.status.retry_at]
@@ -355,13 +361,25 @@ class Controller:
         work.scaled_to = wanted
         return wanted
 
+    async def _know_the_earlier_loads(self) -> None:
+        """Read once what was called before this start, when nobody has called anything yet."""
+        if self._earlier is None:
+            with contextlib.suppress(Unavailable):
+                self._earlier = await self._registry.loads()
+
+    def _missed(self, step: tuple[VersionRecord, Step]) -> float:
+        """Return how many requests a second a version gets, or got before this start."""
+        key = step[0].version.key
+        before = (self._earlier or {}).get(key)
+        return max(self._table.load(key).rate, before.rate if before else 0.0)
+
     # --- acting -------------------------------------------------------------------------------
 
     def _act(self, world: _World, record: VersionRecord, step: Step) -> None:
         key = record.version.key
         work = self._work[key]
         name = record.version.placement.backend
-        if step.action is Action.NONE or (name, key) in self._removals:
+        if (name, key) in self._removals:
             return
         backend = self._backends[name]
         have = world.have.get(key)

@@ -52,6 +52,7 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 FIRST_TO_GO = "-1000"
 
 _NO_SUCH_NAMESPACE = 404
+_EXISTS = 409
 
 
 class Applier:
@@ -262,14 +263,18 @@ class Applier:
             f"{standard}warn": "restricted",
             f"{standard}audit": "restricted",
         }
-        await self._client.create(
-            NAMESPACE,
-            {
-                "apiVersion": NAMESPACE.api_version,
-                "kind": NAMESPACE.name,
-                "metadata": {"name": self._own.namespace, "labels": labels},
-            },
-        )
+        metadata = {"name": self._own.namespace, "labels": labels}
+        manifest = {
+            "apiVersion": NAMESPACE.api_version,
+            "kind": NAMESPACE.name,
+            "metadata": metadata,
+        }
+        try:
+            await self._client.create(NAMESPACE, manifest)
+        except ApiError as error:
+            # Another version was quicker.
+            if error.status != _EXISTS:
+                raise
 
     async def _replace_the_dead(self, name: str) -> None:
         """Remove pods whose container ended and waits to be started again; others follow them."""

@@ -113,6 +113,25 @@ async def test_everything_lost_but_sql_comes_back(world: World) -> None:
     assert (await world.status()).state is State.READY
 
 
+async def test_of_many_that_are_lost_the_most_called_come_back_first(world: World) -> None:
+    rates = {"asters": 1, "iris": 0, "roses": 7, "tulips": 3}
+    for name in rates:
+        await world.registry.add_version(version(name), [])
+    await world.passes()
+    loads = [Load(key=VersionKey(name, "1"), rate=rate) for name, rate in rates.items()]
+    await world.registry.save_loads(loads)
+    world.backend.running.clear()
+    world.backend.calls.clear()
+    world.controller = world.new_controller()
+    await world.passes()
+    assert world.backend.calls == [
+        "apply roses:1 1",
+        "apply tulips:1 1",
+        "apply asters:1 1",
+        "apply iris:1 1",
+    ]
+
+
 async def test_what_is_registered_no_more_is_removed(world: World) -> None:
     await world.registry.add_version(version(), [])
     await world.passes()
