@@ -16,6 +16,7 @@ CLIENT_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "register": _ROOM + "register:register",
         "sleep": _ROOM + "changing:sleep",
         "wake": _ROOM + "changing:wake",
+        "restore": _ROOM + "restore:restore",
         "traffic": _ROOM + "traffic:traffic",
         "delete": _ROOM + "changing:delete",
     },

@@ -42,7 +42,7 @@ def wait_until_ready(
         Unavailable: the platform went away and did not come back.
     """
     try:
-        with _progress() as show:
+        with progress_line() as show:
             return _wait(client, key, before, show)
     except KeyboardInterrupt:
         raise Interrupted(
@@ -71,14 +71,15 @@ def _wait(
             seen, status = time.monotonic(), record.status
             if status.state is State.READY or record.wish is Wish.SLEEP:
                 return record
-            is_news = before is None or _outcome(status) != _outcome(before)
+            is_news = before is None or outcome(status) != outcome(before)
             if status.state is State.FAILED and (is_news or seen - begun > STALE):
                 raise _failure(key, status)
             show(_described(key, status))
         time.sleep(POLL)
 
 
-def _outcome(status: VersionStatus) -> tuple[object, ...]:
+def outcome(status: VersionStatus) -> tuple[object, ...]:
+    """Return what tells one end of a start from the next one."""
     # retry_at is left out: to be woken clears it before anything was tried.
     return status.state, status.since, status.failures
 
@@ -103,7 +104,7 @@ def _described(key: VersionKey, status: VersionStatus) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
+def progress_line() -> Iterator[Callable[[str], None]]:
     """Yield what shows a text: in one line that changes on a terminal, else as lines."""
     if not sys.stderr.isatty():
         yield _Lines().show

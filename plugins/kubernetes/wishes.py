@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from longshore.core.types import Workload
 from longshore.plugins.kubernetes.kinds import Json, Kind
+from longshore.plugins.kubernetes.nodes import quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,9 @@ class Wish:
     manifests: Mapping[Kind, Json]
     autoscaled: bool
 
+
+AMOUNTS = ("limits.", "requests.", "sizeLimit", "averageValue")
+"""Where amounts stand, in paths."""
 
 EXACT = frozenset({"selector", "matchLabels"})
 """Maps in which one entry more means something else."""
@@ -41,8 +45,18 @@ def differences(wanted: object, has: object, path: str = "") -> Iterator[str]:
             return
         for number, (one, other) in enumerate(zip(wanted, has, strict=True)):
             yield from differences(one, other, f"{path}[{number}]")
-    elif wanted != has:
+    elif wanted != has and not _same_amount(wanted, has, path):
         yield path
+
+
+def _same_amount(wanted: object, has: object, path: str) -> bool:
+    """Return whether two texts say the same amount: a cluster writes 1024Mi as 1Gi."""
+    return (
+        isinstance(wanted, str)
+        and isinstance(has, str)
+        and any(f".{each}" in path for each in AMOUNTS)
+        and quantity(wanted) == quantity(has)
+    )
 
 
 def correction(wanted: Mapping[str, object], has: Mapping[str, object]) -> dict[str, object]:

@@ -126,7 +126,7 @@ class StandIn:
             case ["api", "events"]:
                 return self._events(parse_qs(path.query))
             case ["api", "models"]:
-                names = sorted({key.name for key in self.records})
+                names = sorted({self._look(key).version.key.name for key in self.records})
                 return _json({"models": [_dump(self.model(name)) for name in names]})
             case ["api", "models", name, *rest] if (model := self.model(name)) or rest[:1] == [
                 "versions"

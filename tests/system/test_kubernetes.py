@@ -151,6 +151,8 @@ def test_everything_lost_but_sql_comes_back(
     for number in ("1", "2", "3"):
         up.run("register", "behave", number, behave, "--env", f"N={number}")
     kubectl.run("delete", "namespace", kubectl.namespace)
+    restored = up.run("restore")
+    assert "did not come back" not in restored.stderr
     assert until(
         lambda: (
             all(

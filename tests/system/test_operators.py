@@ -24,6 +24,10 @@ kubectl config set-context longshore --user longshore --cluster "$(kubectl confi
 METRICS = """\
 kubectl create rolebinding longshore-metrics --namespace kube-system --role extension-apiserver-authentication-reader --serviceaccount longshore:longshore
 """  # noqa: E501 - as it stands there
+RESTORE = """\
+longshore restore --plan
+longshore restore
+"""
 # And last: longshore up
 
 
@@ -60,6 +64,9 @@ def test_the_page_leads_to_a_prediction(
         up.start()
         up.run("register", "behave", "1", behave)
         assert up.predict("hello").text == "hello"
+        for command in RESTORE.splitlines():
+            shown = up.run(*command.split()[1:])
+            assert shown.stdout == "Everything runs that should.\n"
         up.run("delete", "behave:1")
     finally:
         up.clean_up()

@@ -6,6 +6,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+from parts.kubectl import Kubectl
 from pydantic import SecretStr
 
 from longshore.core.errors import WorkloadFailed
@@ -24,6 +25,7 @@ from longshore.plugins.kubernetes.kinds import (
 from longshore.plugins.kubernetes.labels import labels, object_name
 from longshore.plugins.kubernetes.manifests import Wanted, deployment, manifests
 from longshore.plugins.kubernetes.settings import KubernetesSettings
+from longshore.plugins.kubernetes.wishes import differences
 
 OWNER = "d1f3"
 KEY = VersionKey("iris", "1.0_b")
@@ -60,7 +62,7 @@ def everything() -> Wanted:
         {
             "routers": {"app": "router"},
             "router_networks": ["10.0.0.5/32", "fd00::/8"],
-            "tmp_size": "2Gi",
+            "tmp_size": "2048Mi",
         },
         around={
             "login": LOGIN,
@@ -71,8 +73,8 @@ def everything() -> Wanted:
         command=("serve", "--fast"),
         env={"COLOUR": "blue"},
         labels={"team": "a", "note": "two words"},
-        cpu_millicores=500,
-        memory_mib=256,
+        cpu_millicores=2000,
+        memory_mib=1024,
         gpu_count=1,
         scaling={"min": 2, "max": 5, "target": 7},
         security={"run_as": 0, "capabilities": ["BPF"], "seccomp_unconfined": True},
@@ -417,6 +419,17 @@ def test_kubernetes_own_schemas_agree(made: Wanted, version: str) -> None:
     for manifest in found.values():
         kubernetes_validate.validate(manifest, version, strict=True)
     assert made.autoscaled is False or set(found) == set(OURS)
+
+
+@pytest.mark.kubernetes
+@pytest.mark.parametrize("made", [wanted(), everything()], ids=["smallest", "everything"])
+def test_what_a_cluster_makes_of_it_is_no_drift(made: Wanted, kubectl: Kubectl) -> None:
+    kubectl.run("create", "namespace", kubectl.namespace)
+    for manifest in manifests(made).values():
+        manifest["metadata"]["namespace"] = kubectl.namespace
+        command = ("apply", "--server-side", "--dry-run=server", "--output=json", "--filename=-")
+        has = json.loads(kubectl.run(*command, given=json.dumps(manifest)))
+        assert list(differences(manifest, has)) == []
 
 
 def test_the_schemas_would_notice() -> None:

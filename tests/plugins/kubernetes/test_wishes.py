@@ -65,3 +65,11 @@ def test_what_somebody_added_to_a_list_of_ours_goes() -> None:
     has = {"spec": {"containers": [{"name": "model", "x": 1}, {"name": "spy"}], "replicas": 3}}
     assert correction(wanted, has) == {"spec": {"containers": [{"name": "model"}]}}
     assert correction(wanted, {"spec": {"containers": [{"name": "model", "x": 1}]}}) == {}
+
+
+def test_the_same_amount_in_other_words_is_no_difference() -> None:
+    wanted = {"resources": {"limits": {"cpu": "2000m", "memory": "1024Mi"}}}
+    assert list(differences(wanted, {"resources": {"limits": {"cpu": "2", "memory": "1Gi"}}})) == []
+    more = {"resources": {"limits": {"cpu": "2", "memory": "2Gi"}}}
+    assert list(differences(wanted, more)) == [".resources.limits.memory"]
+    assert list(differences({"env": {"A": "1024Mi"}}, {"env": {"A": "1Gi"}})) == [".env.A"]
