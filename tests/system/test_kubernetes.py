@@ -144,6 +144,26 @@ def test_no_request_fails_while_everything_moves(
     assert len(load.answers) > A_SECOND * 10
 
 
+def test_a_request_on_a_pod_that_is_deleted_is_answered(
+    kubernetes_up: Up, behave: str, kubectl: Kubectl
+) -> None:
+    up = kubernetes_up
+    up.run("register", "behave", "1", behave)
+    [pod] = pods(kubectl)
+    answers: list[httpx.Response] = []
+
+    def ask() -> None:
+        answers.append(up.get("/v1/models/behave/versions/1/raw/slow?seconds=3"))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    time.sleep(0.5)
+    kubectl.run("delete", "pod", pod, "--wait=false")
+    asking.join()
+    assert [(each.status_code, each.text) for each in answers] == [(200, "slow\n")]
+    assert until(lambda: up.predict().status_code == 200)
+
+
 def test_everything_lost_but_sql_comes_back(
     kubernetes_up: Up, behave: str, kubectl: Kubectl
 ) -> None:

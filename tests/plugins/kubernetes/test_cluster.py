@@ -20,6 +20,7 @@ from parts.tcp_proxy import TcpProxy
 from longshore.core.errors import StartRefused, Unavailable, WorkloadFailed
 from longshore.core.names import VersionKey
 from longshore.core.types import ReplicaState, WorkloadStatus
+from longshore.plugins.kubernetes import client
 from longshore.plugins.kubernetes.backend import KubernetesBackend
 from longshore.plugins.kubernetes.labels import object_name
 
@@ -357,3 +358,58 @@ async def test_the_api_server_goes_and_comes_back(
         after = await eventually(backend, lambda found: len(found) == 2 and ready(found))
         assert before[1] in after
         assert before[0] not in after
+
+
+async def test_credentials_that_expire_are_read_anew(
+    backends: KubernetesBackends,
+    workload: Build,
+    cluster: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "RELOAD_AFTER", 0)
+    kubectl = Kubectl(backends.namespace)
+    kubectl.run("create", "namespace", backends.namespace)
+    account = ("serviceaccount", "short-lived")
+
+    def token() -> str:
+        kubectl.run("create", *account)
+        return kubectl.run("create", "token", account[1]).strip()
+
+    user = f"{backends.namespace}:short-lived"
+    name = f"longshore-{backends.namespace}"
+    kubectl.run(
+        *("create", "clusterrolebinding", name, "--clusterrole=cluster-admin"),
+        f"--serviceaccount={user}",
+    )
+    try:
+        copy = cluster_copy(cluster, tmp_path, user={"token": token()})
+        backend = await backends.open(kubeconfig=str(copy))
+        await backend.apply(workload())
+        await eventually(backend, ready)
+        # Its tokens are worth nothing from now on.
+        await kubectl_run(kubectl, "delete", *account)
+
+        async def refused() -> None:
+            while True:
+                await backend.nodes()
+                await asyncio.sleep(0.5)
+
+        with pytest.raises(Unavailable, match="does not accept the credentials"):
+            await asyncio.wait_for(refused(), 30)
+        cluster_copy(cluster, tmp_path, user={"token": token()})
+        assert await backend.nodes()
+        await eventually(backend, ready)
+    finally:
+        kubectl.run("delete", "clusterrolebinding", name)
+
+
+async def test_a_health_path_that_need_not_be_there_counts_where_it_is(
+    backend: KubernetesBackend, workload: Build
+) -> None:
+    # Its port is open, and it says itself that it is not ready.
+    await backend.apply(workload(env={"HEALTH": "503"}, health_required=False))
+    found = await eventually(
+        backend, lambda found: found and found[0].reason == "GET /health answered 503"
+    )
+    assert found[0].state is ReplicaState.STARTING
