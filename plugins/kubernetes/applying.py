@@ -28,9 +28,11 @@ from longshore.plugins.kubernetes.labels import (
     WRITABLE_ROOT,
     object_name,
 )
-from longshore.plugins.kubernetes.manifests import AS_REGISTERED, METRIC, Wanted, manifests
+from longshore.plugins.kubernetes.manifests import METRIC, manifests
 from longshore.plugins.kubernetes.metrics import API
+from longshore.plugins.kubernetes.pods import AS_REGISTERED
 from longshore.plugins.kubernetes.replicas import Pod, Replicas
+from longshore.plugins.kubernetes.wanted import Wanted
 from longshore.plugins.kubernetes.wishes import Wish, correction, differences
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from longshore.core.backends.lines import Line
 from longshore.plugins.kubernetes.client import ApiError, Client
 from longshore.plugins.kubernetes.kinds import POD
-from longshore.plugins.kubernetes.manifests import CONTAINER
+from longshore.plugins.kubernetes.pods import CONTAINER
 
 MOST_LINES = 10_000
 """Lines of the past that are read for one pod."""

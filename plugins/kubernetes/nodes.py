@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from longshore.core.types import Node
 from longshore.plugins.kubernetes.kinds import Json
-from longshore.plugins.kubernetes.manifests import GPU
+from longshore.plugins.kubernetes.pods import GPU
 
 _FACTORS = {
     "": Decimal(1),

@@ -11,7 +11,7 @@ from longshore.core.settings import RegistryLogin
 from longshore.core.types import ReplicaState
 from longshore.plugins.kubernetes.kinds import Json
 from longshore.plugins.kubernetes.labels import HEALTH_PATH, STARTUP
-from longshore.plugins.kubernetes.manifests import CONTAINER, PROBE_TIMEOUT
+from longshore.plugins.kubernetes.pods import CONTAINER, PROBE_TIMEOUT
 
 REMEMBERED = timedelta(minutes=10)
 """How long a restart is told of that went well."""

@@ -16,7 +16,7 @@ from longshore.plugins.kubernetes.health import HealthChecks
 from longshore.plugins.kubernetes.kinds import EVENT, POD, SLICE, Json
 from longshore.plugins.kubernetes.labels import WORKLOAD, WRITABLE_ROOT
 from longshore.plugins.kubernetes.logs import past
-from longshore.plugins.kubernetes.manifests import AS_REGISTERED, NOT_WRITABLE
+from longshore.plugins.kubernetes.pods import AS_REGISTERED, NOT_WRITABLE
 from longshore.plugins.kubernetes.reasons import (
     Finding,
     Told,

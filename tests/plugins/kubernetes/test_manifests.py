@@ -23,8 +23,9 @@ from longshore.plugins.kubernetes.kinds import (
     SERVICE,
 )
 from longshore.plugins.kubernetes.labels import labels, object_name
-from longshore.plugins.kubernetes.manifests import Wanted, deployment, manifests
+from longshore.plugins.kubernetes.manifests import deployment, manifests
 from longshore.plugins.kubernetes.settings import KubernetesSettings
+from longshore.plugins.kubernetes.wanted import Wanted
 from longshore.plugins.kubernetes.wishes import differences
 
 OWNER = "d1f3"
