@@ -87,6 +87,7 @@ for point in entry_points(group="longshore.plugins"):
         "contracts",
         "engine",
         "images",
+        "kubernetes",
         "placement",
         "scaling",
         "sql_registry",

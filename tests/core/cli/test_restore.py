@@ -50,7 +50,7 @@ def test_what_failed_is_tried_at_once_and_what_stays_away_is_told(call: Call, ap
     )
     ended = call("restore")
     assert [each.path for each in api.asked("POST")] == ["/api/models/tulips/versions/1/wake"]
-    assert "1 version came back in 0 s." in ended.stdout
+    assert "1 version came back in " in ended.stdout
     assert "tulips:1  failed  still no such digest" in ended.stdout
     assert "roses" not in ended.stdout
     assert ended.exit_code == 1
