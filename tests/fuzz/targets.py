@@ -96,8 +96,9 @@ def requests_are_read_alike(data: bytes) -> None:
 
 
 def _check_rest(head: RequestHead, heard: Heard) -> None:
-    # Our own lines follow those that travel on, the first of them the length.
-    rest = head.lines.removeprefix(b"\r\n").partition(b"content-length: ")[0]
+    # Our own lines follow those that travel on, whatever these are called.
+    own_lines = b"content-length: %d\r\nx-forwarded-host: " % head.length
+    rest = head.lines.removeprefix(b"\r\n").rpartition(own_lines)[0]
     names = [line.partition(b":")[0].lower() for line in rest.split(b"\r\n")[:-1]]
     own = {b"host", b"content-length", b"connection", b"x-request-id"}
     own |= {b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-longshore-shadow"}

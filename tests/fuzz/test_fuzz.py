@@ -1,6 +1,5 @@
 """Five seconds of fuzzing at each run; ``make fuzz`` does more."""
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +14,5 @@ def test_the_corpus_itself(target: Callable[[bytes], None]) -> None:
 
 
 def test_five_seconds() -> None:
-    seed = time.time_ns()
-    print(f"seed {seed}")
-    assert run(5, seed) > 1000
+    # The same inputs each time: luck must not decide about a change. ``make fuzz`` draws new ones.
+    assert run(5, seed=1) > 1000
