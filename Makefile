@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RAY := $(VENV)/ray
+RAY_STAMP := $(RAY)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo registry test soak fuzz check bench format clean
@@ -44,8 +46,16 @@ check: $(STAMP)  ## Types, style, and who may import whom
 	@$(BIN)/mypy src tests examples bench
 	@$(BIN)/lint-imports --no-cache
 
-bench: $(STAMP)  ## Measure the request path beside nginx and others; writes docs/performance.md
-	@$(BIN)/python -m bench
+bench: $(STAMP) $(RAY_STAMP)  ## Measure the request path beside nginx, Ray Serve and others; writes docs/performance.md
+	@$(BIN)/python -m bench --ray-python $(RAY)/bin/python
+
+# Apart from Longshore's own packages, which it would hold to older ones.
+$(RAY_STAMP): | $(STAMP)
+	@echo "Installing Ray Serve, which is only measured, into $(RAY)"
+	@$(PYTHON) -m venv $(RAY)
+	@$(RAY)/bin/python -m pip install -qq --upgrade 'pip>=25.1'
+	@$(RAY)/bin/python -m pip install -qq 'ray[serve]>=2.60,<3'
+	@touch $@
 
 format: $(STAMP)  ## Put the code into shape
 	@$(BIN)/ruff check --fix

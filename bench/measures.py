@@ -56,15 +56,34 @@ def half_rate(bench: Bench) -> Iterator[Result]:
         rate = top.rate / 2
 
         def ask(subject: Subject) -> Row:
+            process = subject.process
+            used, waited = process.cpu_seconds(), process.waited_seconds()
             path = subject.path("predict")
             seen = steady(subject, path, rate=rate, seconds=bench.seconds)
-            own = {"client late p99 ms": seen.late_p99, "errors": seen.errors}
-            return {**times(seen), "longest ms": seen.longest, **own}
+            return {
+                **times(seen),
+                "longest ms": seen.longest,
+                "core %": (process.cpu_seconds() - used) / bench.seconds * 100,
+                "waited for it %": (process.waited_seconds() - waited) / bench.seconds * 100,
+                "client late p99 ms": seen.late_p99,
+                "errors": seen.errors,
+            }
 
+        def ask_undisturbed(subject: Subject) -> Row:
+            with subject.process.undisturbed():
+                return ask(subject)
+
+        title = f"Small predictions, {rate:,.0f} a second: half of Longshore's top rate"
+        note = "The client's own lateness in sending is part of all times."
         rows = bench.compare("half rate", running, ask)
-    title = f"Small predictions, {rate:,.0f} a second: half of Longshore's top rate"
-    note = "The client's own lateness in sending is part of all times."
-    yield Result("half-rate", title, rows, "p99 ms", note=note)
+        yield Result("half-rate", title, rows, "p99 ms", note=note)
+        try:
+            rows = bench.compare("half rate, undisturbed", running, ask_undisturbed)
+        except PermissionError:
+            bench.say("Not measured undisturbed: only root may keep programs off a core.")
+            return
+    title = "The same, while no ordinary program may take a core from the proxy"
+    yield Result("half-rate-undisturbed", title, rows, "p99 ms")
 
 
 def bodies(bench: Bench) -> Iterator[Result]:
@@ -143,6 +162,7 @@ def versions(bench: Bench) -> Iterator[Result]:
     start = bench.subjects
     with (
         start.backend(addresses=crowd.models) as backend,
+        start.nginx(backend, upstreams=crowd.models) as nginx,
         start.longshore(backend, crowd=Crowd(models=1, versions=1)) as one,
         start.longshore(backend, crowd=crowd) as crowded,
     ):
@@ -150,17 +170,29 @@ def versions(bench: Bench) -> Iterator[Result]:
         alone = replace(one, name="1 version")
         calm = replace(crowded, name=f"{registered}, 1 asked")
         many = replace(crowded, name=f"{registered}, {crowd.models:,} asked")
-        asked = {alone.name: 1, calm.name: 1, many.name: crowd.models}
+        same_nginx = replace(nginx, name="nginx, 1 upstream asked")
+        many_nginx = replace(nginx, name=f"nginx, {crowd.models:,} upstreams asked")
+        asked = {
+            alone.name: 1,
+            calm.name: 1,
+            many.name: crowd.models,
+            same_nginx.name: 1,
+            many_nginx.name: crowd.models,
+        }
 
         def ask(subject: Subject) -> Row:
             # All with as many different heads, which cost something by themselves.
             row = bench.ask(subject, 32, versions=asked[subject.name], heads=HEADS)
             return {**row, "memory MiB": subject.process.rss_mib()}
 
-        running = [bench.warm(alone), bench.warm(calm), many]
+        running = [bench.warm(alone), bench.warm(calm), many, same_nginx, many_nginx]
         rows = bench.compare("versions", running, ask)
         title = "Many registered versions, asked in turn over 32 connections"
-        yield Result("versions", title, rows, "requests/s", reference=alone.name)
+        ours = {name: row for name, row in rows.items() if not name.startswith("nginx")}
+        yield Result("versions", title, ours, "requests/s", reference=alone.name)
+        title = "nginx with as many upstreams, asked in the same turns"
+        theirs = {name: row for name, row in rows.items() if name.startswith("nginx")}
+        yield Result("upstreams", title, theirs, "requests/s", reference=same_nginx.name)
 
         rate = rows[many.name]["requests/s"] / 2
         title = f"A steady client, {rate:,.0f} a second, while an endpoint comes and goes"

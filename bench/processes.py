@@ -87,6 +87,33 @@ class Process:
         fields = (_stat(each) for each in self._members)
         return sum(int(each[11]) + int(each[12]) for each in fields if each) / _TICKS
 
+    def waited_seconds(self) -> float:
+        """Return for how long it was ready to run and had to leave its core to others."""
+        fields = (_words(each / "schedstat") for each in self._threads)
+        return sum(int(each[1]) for each in fields if each) / 1e9
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Let no ordinary program take its core from it.
+
+        Raises:
+            PermissionError: that needs a right which this process has not.
+        """
+        try:
+            self._schedule(os.SCHED_FIFO, 1)
+            yield
+        finally:
+            self._schedule(os.SCHED_OTHER, 0)
+
+    def _schedule(self, policy: int, priority: int) -> None:
+        for each in self._threads:
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setscheduler(int(each.name), policy, os.sched_param(priority))
+
+    @property
+    def _threads(self) -> list[Path]:
+        return [thread for each in self._members for thread in each.glob("task/*")]
+
     def rss_mib(self) -> float:
         """Return the resident memory."""
         return self._memory_mib("VmRSS")
@@ -154,10 +181,16 @@ class Process:
 
 def _stat(process: Path) -> list[str]:
     """Return the fields of /proc/PID/stat from the state on; none if the process is gone."""
+    return _words(process / "stat", after=")")
+
+
+def _words(file: Path, *, after: str = "") -> list[str]:
+    """Return the words of a file of /proc; none if what it tells of is gone."""
     try:
-        return (process / "stat").read_text().rpartition(")")[2].split()
+        text = file.read_text()
     except OSError:
         return []
+    return (text.rpartition(after)[2] if after else text).split()
 
 
 @dataclass(frozen=True, slots=True)

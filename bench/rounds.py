@@ -24,7 +24,7 @@ class Bench:
         subjects: starts what is measured.
         rounds: of which the median counts.
         seconds: of one round of one subject.
-        full: the long measurements, too.
+        full: the long measurements, too: bodies of 1 GiB, and 5,000 open streams.
         ray_python: a Python that has Ray Serve.
         say: prints a line of progress.
     """

@@ -78,10 +78,22 @@ class Subjects:
             yield Subject("backend alone", port, process)
 
     @contextlib.contextmanager
-    def nginx(self, backend: Subject) -> Iterator[Subject]:
-        """Run nginx with one worker."""
+    def nginx(self, backend: Subject, upstreams: int = 0) -> Iterator[Subject]:
+        """Run nginx with one worker.
+
+        Args:
+            backend: where it passes requests on to.
+            upstreams: how many of the backend's addresses it knows besides, each by the path that
+                Longshore has for a model of a crowd.
+        """
         port, cores = free_port(), self.programs.cores.proxy
-        with self._nginx("nginx", port, cores, backend=str(backend.port)) as process:
+        many = [_upstream(number, backend.port) for number in range(upstreams)]
+        values = {
+            "backend": str(backend.port),
+            "upstreams": "\n".join(upstream for upstream, _ in many),
+            "locations": "\n".join(location for _, location in many),
+        }
+        with self._nginx("nginx", port, cores, **values) as process:
             yield Subject("nginx", port, process)
 
     @contextlib.contextmanager
@@ -163,6 +175,16 @@ class Subjects:
         file = self.programs.scratch / f"{values['port']}-{template}"
         file.write_text(text)
         return file
+
+
+def _upstream(number: int, port: int) -> tuple[str, str]:
+    """Return nginx's words for one of many upstreams, and for the path that leads to it."""
+    upstream = (
+        f"upstream model_{number} {{ server {loopback(number)}:{port}; "
+        "keepalive 32; keepalive_requests 100000000; }"
+    )
+    path = f"/v1/models/crowd-{number}/versions/0/predict"
+    return upstream, f"location = {path} {{ proxy_pass http://model_{number}/predict; }}"
 
 
 def loopback(number: int) -> str:

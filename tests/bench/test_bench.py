@@ -82,6 +82,43 @@ def test_every_subject_answers_without_errors(tmp_path: Path) -> None:
     assert list(of_the_benchmark(scratch)) == []
 
 
+def test_a_steady_client_and_two_workers_are_measured(tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers.json"
+    wanted = [
+        "--only",
+        "half-rate",
+        "--only",
+        "workers",
+        "--seconds",
+        "0.5",
+        "--json",
+        str(numbers),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--quick", *wanted],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    results = {each["name"]: each["rows"] for each in json.loads(numbers.read_text())["results"]}
+    steady = {"half-rate"}
+    if "Not measured undisturbed" not in done.stdout:
+        steady.add("half-rate-undisturbed")
+    assert set(results) == {*steady, "workers"}
+    for name in steady:
+        assert set(results[name]) == OURS
+        for row in results[name].values():
+            assert row["errors"] == 0
+            assert 0 < row["p50 ms"] <= row["p99 ms"] <= row["longest ms"]
+            assert row["core %"] > 0
+    one, two = results["workers"]["1 worker"], results["workers"]["2 workers"]
+    assert one["errors"] == two["errors"] == 0
+    # Both of them answer; how evenly depends on who else uses the cores.
+    assert two["smaller share %"] > 0
+
+
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     bench = subprocess.Popen(
         BENCH,
