@@ -1,6 +1,8 @@
 # The two commands of the README are `make demo` and `make test`; everything else serves them.
 
 PYTHON ?= python3
+# Most tests wait for engines and processes most of the time, so that two cores carry four.
+WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -32,7 +34,7 @@ registry: setup  ## Run an image registry on localhost:5001 until Ctrl-C
 
 test: $(STAMP)  ## Run all tests, the real parts included
 	@deploy/dev/setup.sh --tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 soak: $(STAMP)  ## Ten million requests through a router whose memory must stay flat
 	@LONGSHORE_SOAK=$${LONGSHORE_SOAK:-10000000} $(BIN)/python -m pytest -s tests/soak

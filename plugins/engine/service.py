@@ -1,6 +1,7 @@
 """Podman's service, started and stopped by Longshore where no engine listens."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -67,6 +68,10 @@ class PodmanService:
             await self._child.wait()
             self._child = None
         self.socket.unlink(missing_ok=True)
+        if self.socket.parent != self._state:
+            # A folder that is there for the socket alone.
+            with contextlib.suppress(OSError):
+                self.socket.parent.rmdir()
 
     async def _start(self) -> None:
         if self._child and self._child.returncode is None:
@@ -150,6 +155,9 @@ def socket_path(state: Path) -> Path:
         return path
     digest = hashlib.sha256(os.fsencode(state.absolute())).hexdigest()[:12]
     folder = Path(tempfile.gettempdir(), f"longshore-{os.getuid()}-{digest}")
+    if len(os.fsencode(folder / path.name)) > LONGEST_PATH:
+        # TMPDIR may be as long; this one is everywhere.
+        folder = Path("/tmp", folder.name)  # noqa: S108 - whose it is, is checked below
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     # Whoever owns the folder could give us an engine of theirs.
@@ -157,7 +165,7 @@ def socket_path(state: Path) -> Path:
         raise StartRefused(
             f"{folder} belongs to somebody else", hint="Name a shorter directory with --state."
         )
-    return folder / "podman.sock"
+    return folder / path.name
 
 
 def answers(path: Path) -> bool:

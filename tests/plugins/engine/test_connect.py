@@ -63,6 +63,17 @@ def test_containers_conf_only_where_needed() -> None:
     )
 
 
+def test_a_long_tmpdir_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 100)
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    path = socket_path(long / "state")
+    try:
+        assert not path.is_relative_to(tmp_path)
+        assert len(str(path)) < len(str(long))
+    finally:
+        path.parent.rmdir()
+
+
 def test_socket_path_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert socket_path(tmp_path) == tmp_path / "podman.sock"
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
