@@ -3,6 +3,8 @@
 It is level-triggered. Each pass reads the whole wish and all that runs, asks ``convergence`` for
 the next step of every version, and takes these steps. A pass that was interrupted, missed or
 repeated does no harm, so nothing here needs to be remembered across a crash.
+
+Of several controllers one leads. The others only follow: see ``following``.
 """
 
 import asyncio
@@ -21,8 +23,11 @@ from longshore.core.convergence import (
     surplus,
     workload_of,
 )
-from longshore.core.errors import LongshoreError, Unavailable, WorkloadFailed
+from longshore.core.errors import Deposed, LongshoreError, Unavailable, WorkloadFailed
+from longshore.core.events import events_of
+from longshore.core.following import LOOK_EVERY, SETTLE, Following, heed, listed
 from longshore.core.hooks import Hooks
+from longshore.core.leadership import ALONE, Leads
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Backend, Registry
 from longshore.core.publishing import Publisher, route_of
@@ -46,9 +51,6 @@ log = logging.getLogger(__name__)
 
 WORKING_INTERVAL = 0.5
 """Seconds between passes while something is under way, so that progress is seen."""
-
-SETTLE = 0.05
-"""Seconds that hints are gathered before a pass answers them all."""
 
 DRAIN = 30.0
 """Seconds that requests in flight get to finish before their replica is stopped."""
@@ -109,6 +111,8 @@ class Controller:
         hooks: the plugins, for customization, scaling and events.
         table: the router's table, told of every endpoint that comes or goes.
         interval: seconds between passes when nothing happens.
+        leadership: whether this controller may act; one without colleagues always may.
+        retiring: returns the replicas that the leader is about to stop, where it is another one.
         now: the clock; another one in tests.
     """
 
@@ -120,6 +124,8 @@ class Controller:
         table: RouteTable,
         *,
         interval: float,
+        leadership: Leads = ALONE,
+        retiring: Callable[[], Mapping[str, int]] = dict,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
@@ -127,12 +133,18 @@ class Controller:
         self._hooks = hooks
         self._table = table
         self._publisher = Publisher(table)
+        self._leadership = leadership
+        sources = {name: listed(backend) for name, backend in backends.items()}
+        self.following = Following(registry, sources, self._publisher, retiring)
+        """What is done instead while another controller leads."""
         self._interval = interval
         self._now = now
         self._kicked = asyncio.Event()
         self._slots = asyncio.Semaphore(MOST_AT_WORK)
         self._work: dict[VersionKey, _Work] = {}
         self._removals: dict[_Place, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        """All that is at work, also what was let go of and has not ended yet."""
         self._models: Sequence[Model] | None = None
         self._have: dict[str, Sequence[WorkloadStatus]] = {}
         self._found: dict[VersionKey, VersionStatus] = {}
@@ -157,15 +169,22 @@ class Controller:
         """Run the loop while the context is open."""
         tasks = [asyncio.create_task(self._loop(), name="controller")]
         tasks += [
-            asyncio.create_task(self._watch(backend), name=f"watch {name}")
+            asyncio.create_task(heed(backend, self.kick, self._interval), name=f"watch {name}")
             for name, backend in self._backends.items()
         ]
         try:
             yield
         finally:
-            tasks += [work.task for work in self._work.values() if work.task]
-            tasks += self._removals.values()
-            await _cancel(tasks)
+            await _cancel([*tasks, *self._tasks])
+
+    def leadership_changed(self) -> None:
+        """Begin to act, by a full pass at once; or cease to, in the midst of whatever is done."""
+        if not self._leadership.leads:
+            for task in self._tasks:
+                task.cancel()
+            self._work.clear()
+            self._removals.clear()
+        self.kick()
 
     async def _loop(self) -> None:
         while True:
@@ -185,6 +204,8 @@ class Controller:
     @property
     def _pause(self) -> float:
         """Seconds until the next pass, if nobody asks for one."""
+        if not self._leadership.leads:
+            return LOOK_EVERY
         at_work = bool(self._removals) or any(work.busy for work in self._work.values())
         longest = WORKING_INTERVAL if at_work else self._interval
         if not self._next_try:
@@ -192,19 +213,13 @@ class Controller:
         # Many that fail are tried in few passes.
         return min(longest, max((self._next_try - self._now()).total_seconds(), WORKING_INTERVAL))
 
-    async def _watch(self, backend: Backend) -> None:
-        while True:
-            try:
-                async for _ in backend.watch():
-                    self.kick()
-            except Exception:
-                # Without hints the loop still looks every interval.
-                log.exception("watching backend %s failed", backend.name)
-            await asyncio.sleep(self._interval)
-
     async def converge_once(self) -> None:
         """Make one pass: look at everything, and start what is to be done."""
-        began = self._now()
+        if not self._leadership.leads:
+            await self.following.once()
+            self.passes += 1
+            return
+        began, epoch = self._now(), self._leadership.epoch
         world = await self._look()
         self._sort(world)
         for model in world.models:
@@ -214,8 +229,9 @@ class Controller:
         await self._publisher.publish(
             route_of(model, statuses, world.have, world.wanted) for model in world.models
         )
-        self._remove_strangers(world)
         await self._know_the_earlier_loads()
+        self._check_leadership()
+        self._remove_strangers(world)
         # Where all of them are to be started, those that are missed most come first.
         acting = [each for each in world.steps.values() if each[1].action is not Action.NONE]
         for record, step in sorted(acting, key=self._missed, reverse=True):
@@ -223,7 +239,7 @@ class Controller:
         # Those that were due before stay so only while their backend is away.
         waits = [step.status.retry_at for _, step in world.steps.values() if step.status.retry_at]
         self._next_try = min((each for each in waits if each > began), default=None)
-        await self._report(world)
+        await self._report(world, epoch)
         self.passes += 1
 
     # --- looking ------------------------------------------------------------------------------
@@ -347,7 +363,7 @@ class Controller:
             "longshore_scale", version=record.version, load=load, replicas=ready
         )
         wanted = max(scaling.min, 1, min(scaling.max, answer.value.replicas if answer else 1))
-        if answer and work.scaled_to not in (None, wanted):
+        if answer and work.scaled_to not in (None, wanted) and self._leadership.leads:
             decision = Decision(
                 hook="longshore_scale",
                 plugin=answer.plugin,
@@ -409,8 +425,13 @@ class Controller:
 
     def _start(self, going: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(going, name), name=name)
-        task.add_done_callback(lambda _: self.kick())
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self.kick()
 
     async def _guarded(self, going: Coroutine[None, None, None], name: str) -> None:
         async with self._slots:
@@ -425,6 +446,7 @@ class Controller:
     async def _apply(self, backend: Backend, work: _Work, workload: Workload) -> None:
         if workload.retire:
             await self._table.drain(workload.retire, DRAIN)
+        self._check_leadership()
         try:
             await backend.apply(workload)
         except WorkloadFailed as error:
@@ -440,22 +462,32 @@ class Controller:
 
     async def _stop(self, backend: Backend, key: VersionKey, have: WorkloadStatus | None) -> None:
         await self._table.drain([replica.id for replica in have.replicas] if have else [], DRAIN)
+        self._check_leadership()
         await backend.delete(key)
+
+    def _check_leadership(self) -> None:
+        if not self._leadership.leads:
+            raise Deposed("left to another controller, which leads by now")
 
     # --- reporting ----------------------------------------------------------------------------
 
-    async def _report(self, world: _World) -> None:
-        """Write to SQL what changed, and tell it to those who listen."""
+    async def _report(self, world: _World, epoch: int | None) -> None:
+        """Write to SQL what changed, and tell it to those who listen.
+
+        Args:
+            world: what the pass found.
+            epoch: of the leadership in which it began.
+        """
         self._found = {key: step.status for key, (_, step) in world.steps.items()}
         changed: dict[VersionKey, VersionStatus] = {}
         events: list[Event] = []
         for key, (record, step) in world.steps.items():
             if step.status != record.status:
                 changed[key] = step.status
-                events += _events(key, record.status, step.status, self._now())
+                events += events_of(key, record.status, step.status, self._now())
         try:
             if changed:
-                await self._registry.save_status(changed)
+                await self._registry.save_status(changed, epoch=epoch)
             if events:
                 await self._registry.add_events(events)
             if self._now() - self._loads_saved > LOADS_EVERY:
@@ -465,29 +497,12 @@ class Controller:
             # The next pass finds the same differences and writes them.
             log.warning("the registry does not answer: %s", error.message)
             return
+        except Deposed as error:
+            log.warning("%s", error.message)
+            return
         for event in events:
             log.info("%s %s: %s", event.key, event.kind, event.message)
             await self._hooks.every("longshore_on_event", event=event)
-
-
-def _events(
-    key: VersionKey, before: VersionStatus, after: VersionStatus, now: datetime
-) -> Iterable[Event]:
-    """Return what a change of status means to people."""
-    if after.state is before.state:
-        return
-    if after.state is State.READY:
-        ready = "1 replica is" if after.ready == 1 else f"{after.ready} replicas are"
-        yield Event(kind="ready", key=key, message=f"{ready} ready", at=now)
-    elif after.state is State.FAILED:
-        yield Event(kind="failed", key=key, message=after.reason, at=now)
-    elif after.state is State.ASLEEP:
-        yield Event(kind="stopped", key=key, message="asleep, as wished", at=now)
-    elif before.state is State.READY:
-        left = "no replica is ready" if after.replicas else "no replica is left"
-        yield Event(kind="unready", key=key, message=after.reason or left, at=now)
-    elif after.state in {State.PULLING, State.STARTING} and before.state is not State.PULLING:
-        yield Event(kind="started", key=key, message=after.reason or "starting", at=now)
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:

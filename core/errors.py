@@ -61,6 +61,10 @@ class Unavailable(LongshoreError):
     """A part that is needed does not answer now: the database, the engine, an image registry."""
 
 
+class Deposed(LongshoreError):
+    """Another process leads by now, and what this one was about to do is that one's business."""
+
+
 class WorkloadFailed(LongshoreError):
     """A backend could not run a workload.
 

@@ -5,6 +5,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from pydantic import JsonValue
 
+from longshore.core.lease import Lease
 from longshore.core.names import VersionKey
 from longshore.core.types import (
     Decision,
@@ -99,10 +100,19 @@ class Registry(Protocol):
             NotFound: there is no such version.
         """
 
-    async def save_status(self, statuses: Mapping[VersionKey, VersionStatus]) -> None:
+    async def save_status(
+        self, statuses: Mapping[VersionKey, VersionStatus], *, epoch: int | None = None
+    ) -> None:
         """Write what the controller found; versions that are gone meanwhile are passed over.
 
         A status of state ``ready`` closes the version's open wakes.
+
+        Args:
+            statuses: by version.
+            epoch: that of the writer's lease; None for a writer that needs none.
+
+        Raises:
+            Deposed: the lease has another epoch by now; nothing was written.
         """
 
     async def save_loads(self, loads: Sequence[Load]) -> None:
@@ -125,6 +135,35 @@ class Registry(Protocol):
 
     async def wakes(self, key: VersionKey, limit: int = 100) -> Sequence[Wake]:
         """Return the newest wakes of a version, oldest of them first."""
+
+    async def take_lease(
+        self, name: str, holder: str, *, address: str, seconds: float, force: bool = False
+    ) -> Lease:
+        """Take a lease that is free, or renew one's own, for so many seconds from now.
+
+        Args:
+            name: the lease's.
+            holder: id of the process that asks.
+            address: ``host:port`` where it answers; empty if it does not yet.
+            seconds: for how long, by the database's clock.
+            force: take it from whoever has it, who is known to be gone.
+
+        Returns:
+            The lease as it is now, which may be another's.
+        """
+
+    async def release_lease(self, name: str, holder: str) -> None:
+        """Let others have a lease at once; if it is another's, return silently."""
+
+    async def lease(self, name: str) -> Lease:
+        """Return a lease as it is now, whoever has it."""
+
+    async def revision(self) -> int:
+        """Return a number that grows with each change of what routers read.
+
+        That is: which models and versions there are, traffic rules, wishes, and of the statuses
+        the state, the reason and the hint. It costs next to nothing to ask.
+        """
 
 
 class Backend(Protocol):

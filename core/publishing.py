@@ -1,11 +1,18 @@
 """Telling routers where requests go: from what a pass found to the route table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from longshore.core.convergence import endpoints_of, surplus
 from longshore.core.names import VersionKey
 from longshore.core.routes import ModelRoute, RouteTable, VersionRoute
-from longshore.core.types import Model, VersionRecord, VersionStatus, Wish, WorkloadStatus
+from longshore.core.types import (
+    Endpoint,
+    Model,
+    VersionRecord,
+    VersionStatus,
+    Wish,
+    WorkloadStatus,
+)
 
 
 def route_of(
@@ -33,6 +40,42 @@ def route_of(
                 statuses[record.version.key],
                 have.get(record.version.key),
                 wanted.get(record.version.key),
+            )
+            for record in model.versions
+        ),
+    )
+
+
+def followed_route(
+    model: Model,
+    endpoints: Mapping[str, Mapping[VersionKey, tuple[Endpoint, ...]]],
+    retiring: Collection[str],
+) -> ModelRoute:
+    """Return the routes of a model where another process leads.
+
+    Args:
+        model: with its versions, and what the leader found them to be.
+        endpoints: ready replicas, by backend and version.
+        retiring: replicas that are to go, by their ids.
+    """
+
+    def ready(record: VersionRecord) -> tuple[Endpoint, ...]:
+        if record.wish is Wish.SLEEP:
+            return ()
+        of_backend = endpoints.get(record.version.placement.backend, {})
+        found = of_backend.get(record.version.key, ())
+        return tuple(each for each in found if each.replica not in retiring)
+
+    return ModelRoute(
+        name=model.name,
+        traffic=model.traffic,
+        versions=tuple(
+            VersionRoute(
+                version=record.version,
+                endpoints=ready(record),
+                state=record.status.state,
+                reason=record.status.reason,
+                hint=record.status.hint,
             )
             for record in model.versions
         ),

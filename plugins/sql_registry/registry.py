@@ -14,6 +14,7 @@ from sqlalchemy import (
 )
 
 from longshore.core import traffic
+from longshore.core.lease import Lease
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Registry
 from longshore.core.types import (
@@ -30,7 +31,7 @@ from longshore.core.types import (
     Wish,
     utc_now,
 )
-from longshore.plugins.sql_registry import rows
+from longshore.plugins.sql_registry import leases, rows
 from longshore.plugins.sql_registry import tables as t
 from longshore.plugins.sql_registry.database import Database, reads, writes
 from longshore.plugins.sql_registry.difference import conflict
@@ -102,6 +103,7 @@ class SqlRegistry(Registry):
         )
         sql.execute(insert(t.loads).values(version_id=version_id, in_flight=0, held=0, rate=0))
         _add_decisions(sql, version_id, decisions)
+        _routers_must_read(sql)
         return True
 
     @staticmethod
@@ -117,6 +119,7 @@ class SqlRegistry(Registry):
         """Delete the version's rows, take it out of the traffic rule, and end an empty model."""
         if not sql.execute(delete(t.versions).where(*rows.of_key(key))).rowcount:
             return False
+        _routers_must_read(sql)
         this_model = t.models.c.name == key.name
         others = select(t.versions.c.id).where(t.versions.c.model == key.name).limit(1)
         if sql.scalar(others) is None:
@@ -159,6 +162,7 @@ class SqlRegistry(Registry):
             if version not in known:
                 raise rows.no_version(sql, VersionKey(name, version))
         sql.execute(update(t.models).where(t.models.c.name == name).values(traffic=rule))
+        _routers_must_read(sql)
 
     @writes
     def set_wish(self, sql: Connection, key: VersionKey, wish: Wish, reason: str) -> None:
@@ -170,15 +174,25 @@ class SqlRegistry(Registry):
         if row.wish == wish:
             return
         sql.execute(update(t.versions).where(t.versions.c.id == row.id).values(wish=wish))
+        _routers_must_read(sql)
         if wish is Wish.RUN:
             wake = {"version_id": row.id, "asked_at": utc_now(), "reason": reason}
             sql.execute(insert(t.wakes).values(wake))
 
     @writes
-    def save_status(self, sql: Connection, statuses: Mapping[VersionKey, VersionStatus]) -> None:
+    def save_status(
+        self,
+        sql: Connection,
+        statuses: Mapping[VersionKey, VersionStatus],
+        *,
+        epoch: int | None = None,
+    ) -> None:
         """Write the statuses alone, and when the woken became ready."""
         if not statuses:
             return
+        leases.check(sql, epoch)
+        if _told_to_callers(sql, statuses):
+            _routers_must_read(sql)
         sql.execute(
             update(t.versions).where(*_this_version()).values(status=bindparam("new_status")),
             [_named(key) | {"new_status": status} for key, status in statuses.items()],
@@ -293,6 +307,51 @@ class SqlRegistry(Registry):
             for row in sql.execute(of_version.order_by(t.wakes.c.id.desc()).limit(limit))
         ]
         return found[::-1]
+
+    @writes
+    def take_lease(
+        self,
+        sql: Connection,
+        name: str,
+        holder: str,
+        *,
+        address: str,
+        seconds: float,
+        force: bool = False,
+    ) -> Lease:
+        """Take or renew it, unless another has it."""
+        return leases.take(sql, name, holder, address=address, seconds=seconds, force=force)
+
+    @writes
+    def release_lease(self, sql: Connection, name: str, holder: str) -> None:
+        """End it now."""
+        leases.release(sql, name, holder)
+
+    @reads
+    def lease(self, sql: Connection, name: str) -> Lease:
+        """Return it; one that nobody ever had is free."""
+        return leases.read(sql, name)
+
+    @reads
+    def revision(self, sql: Connection) -> int:
+        """Return the counter."""
+        return int(sql.execute(select(t.installation.c.revision)).scalar_one())
+
+
+def _routers_must_read(sql: Connection) -> None:
+    sql.execute(update(t.installation).values(revision=t.installation.c.revision + 1))
+
+
+def _told_to_callers(sql: Connection, statuses: Mapping[VersionKey, VersionStatus]) -> bool:
+    """Return whether new statuses tell callers something else than those that are stored."""
+    columns = t.versions.c.model, t.versions.c.version, t.versions.c.status
+    names = {key.name for key in statuses}
+    for row in sql.execute(select(*columns).where(t.versions.c.model.in_(names))):
+        new = statuses.get(VersionKey(row.model, row.version))
+        old: VersionStatus = row.status
+        if new and (new.state, new.reason, new.hint) != (old.state, old.reason, old.hint):
+            return True
+    return False
 
 
 def _this_version() -> tuple[ColumnElement[bool], ColumnElement[bool]]:

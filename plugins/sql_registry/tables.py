@@ -54,7 +54,25 @@ installation = Table(
     metadata,
     Column("id", Words, primary_key=True),
     Column("created_at", Moment, nullable=False),
+    Column(
+        "revision",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="Grows with each change of what routers read.",
+    ),
     comment="One row, made with the database.",
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("holder", Words, nullable=False),
+    Column("address", Words, nullable=False),
+    Column("token", Words, nullable=False, comment="What the holder's colleagues show."),
+    Column("epoch", BigInteger, nullable=False, comment="Grows with each change of holder."),
+    Column("expires_at", Double, nullable=False, comment="By the database's clock, since 1970."),
 )
 
 models = Table(

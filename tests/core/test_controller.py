@@ -365,7 +365,7 @@ async def test_while_sql_is_away_warm_models_are_served_and_repaired(
     await world.passes()
     world.clock.forward(61)
 
-    async def away(*_: object) -> None:
+    async def away(*_: object, **__: object) -> None:
         raise Unavailable("the database does not answer")
 
     working = world.registry.models, world.registry.save_status

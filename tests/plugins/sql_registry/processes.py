@@ -14,6 +14,7 @@ import examples_of
 from sqlalchemy import Engine, event
 
 from longshore.core.errors import Conflict, StartRefused
+from longshore.core.lease import CONTROLLER
 from longshore.core.types import Decision
 from longshore.plugins.sql_registry.registry import SqlRegistry
 
@@ -47,6 +48,16 @@ async def register(url: str, most: str) -> None:
         say("added" if added else "the same")
     except Conflict:
         say("conflict")
+    await registry.close()
+
+
+async def lead(url: str, holder: str) -> None:
+    """Try to lead, and print who does, and in which epoch."""
+    registry = SqlRegistry(url)
+    await registry.open()
+    wait_for_the_word()
+    lease = await registry.take_lease(CONTROLLER, holder, address="", seconds=60)
+    say(f"{lease.holder} {lease.epoch}")
     await registry.close()
 
 
@@ -92,6 +103,7 @@ WHAT: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "open unprivileged": open_unprivileged,
     "register": register,
     "die": die,
+    "lead": lead,
 }
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ async def test_an_older_database_is_upgraded_and_keeps_its_data(
     await upgrade(url, newer)
     await upgrade(url, newer)
     with engine.begin() as connection:
-        assert revisions(connection) == ("0004",)
+        assert revisions(connection) == ("0005",)
         row = connection.execute(text("SELECT version, image_digest, pinned FROM versions")).one()
         assert row == ("1", "sha256:" + "a" * 64, None)
         assert connection.scalar(text("SELECT count(*) FROM decisions")) == 1
@@ -101,12 +101,11 @@ async def test_a_traffic_rule_of_the_first_release_is_read(
     await upgrade(url, first)
     with engine.begin() as connection:
         assert revisions(connection) == ("0001",)
-    old, new = SqlRegistry(url), SqlRegistry(url)
-    await old.add_version(examples_of.version(), [DECISION])
-    await old.close()
+    new = SqlRegistry(url)
+    await new.open()
+    await new.add_version(examples_of.version(), [DECISION])
     with engine.begin() as connection:
         connection.execute(text("""UPDATE models SET traffic = '{"weights": {"1": 5}}'"""))
-    await new.open()
     assert (await new.model("iris")).traffic == TrafficRule(weights={"1": 5})
     await new.close()
     with pytest.raises(StartRefused, match="made by a newer release"):
@@ -122,12 +121,12 @@ async def test_a_newer_database_is_refused_and_left_alone(
         await registry.open()
     await registry.close()
     assert caught.value.message == (
-        "the database was made by a newer release of Longshore: it is at revision 0004, "
-        "and this release knows up to 0003"
+        "the database was made by a newer release of Longshore: it is at revision 0005, "
+        "and this release knows up to 0004"
     )
     assert "pip install --upgrade longshore" in caught.value.hint
     with engine.begin() as connection:
-        assert revisions(connection) == ("0004",)
+        assert revisions(connection) == ("0005",)
 
 
 async def test_an_upgrade_that_fails_half_way_changes_nothing(
@@ -139,7 +138,7 @@ async def test_an_upgrade_that_fails_half_way_changes_nothing(
     with pytest.raises(RuntimeError, match="half way"):
         await upgrade(url, broken)
     with engine.begin() as connection:
-        assert revisions(connection) == ("0003",)
+        assert revisions(connection) == ("0004",)
     assert await registry.models() == before
     await registry.open()
 
