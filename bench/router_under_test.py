@@ -17,7 +17,7 @@ from pathlib import Path
 import pluggy
 import uvloop
 
-from longshore.compose import Sources, settle
+from longshore.compose import Sources
 from longshore.core import hookspecs
 from longshore.core.controller import Controller
 from longshore.core.hooks import Hooks
@@ -40,6 +40,7 @@ from longshore.core.types import (
     VersionSpec,
     utc_now,
 )
+from longshore.parts import settle
 from longshore.plugins import balancing, contracts
 from longshore.plugins.sql_registry.registry import SqlRegistry
 from longshore.router.app import build_app

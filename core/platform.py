@@ -168,7 +168,7 @@ class Platform(Front):
         await self._registry.version(key)
         return await self._registry.wakes(key)
 
-    async def ready(self) -> str:
+    def unready(self) -> str:
         """Return why the platform is not ready for requests; empty if it is."""
         if not self._controller.passes:
             return "the controller has not finished its first pass yet"

@@ -241,6 +241,41 @@ class ReadsLoads(Protocol):
         """Learn where to ask for the loads; called once, before anything is applied."""
 
 
+@runtime_checkable
+class ReadsEndpoints(Protocol):
+    """A backend that can tell a router where replicas are, and do nothing else.
+
+    It is a ``Backend`` besides; of its other methods a router calls ``watch`` and ``close`` alone.
+    """
+
+    async def open_to_read(self, installation: str) -> None:
+        """Connect as ``Backend.open`` does, with the fewest rights that will do; start nothing.
+
+        Raises:
+            StartRefused: nothing to connect to was found; the hint says how to get one.
+        """
+
+    async def endpoints(
+        self, versions: Sequence[Version]
+    ) -> Mapping[VersionKey, tuple[Endpoint, ...]]:
+        """Return the replicas of these versions that are ready for requests, oldest first.
+
+        Raises:
+            Unavailable: the engine does not answer, and what it told last is all that is known.
+        """
+
+
+@runtime_checkable
+class ActsByItself(Protocol):
+    """A backend that starts or stops something between calls; it is a ``Backend`` besides."""
+
+    def act_only_while(self, leads: Callable[[], bool]) -> None:
+        """Learn whom to ask whether this process leads; called once, before anything is applied.
+
+        While it does not, the backend does nothing of itself: another process does.
+        """
+
+
 class Candidate(Protocol):
     """A replica that has a free slot, as the router shows it to a balancer."""
 

@@ -68,7 +68,6 @@ class Reports:
 
     Args:
         table: this process's own.
-        hurried: called when requests are held for a version that had none a moment ago.
         clock: seconds that nobody sets; another one in tests.
     """
 
@@ -76,11 +75,11 @@ class Reports:
         self,
         table: RouteTable,
         *,
-        hurried: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
-        self._hurried = hurried
+        self.hurried: Callable[[], None] = lambda: None
+        """Called when requests are held for a version for which none were held a moment ago."""
         self._clock = clock
         self._routers: dict[str, _Router] = {}
         self._times: dict[VersionKey, Load] = {}
@@ -146,7 +145,7 @@ class Reports:
             each.held and not (known[each.key].held if each.key in known else 0)
             for each in report.loads
         ):
-            self._hurried()
+            self.hurried()
         now = self._clock()
         self._retiring = {each: said for each, said in self._retiring.items() if said[1] > now}
         return Reply(

@@ -35,6 +35,8 @@ class Settings(Value):
     """Address to listen on; anything but loopback needs a key or ``insecure``."""
     port: int = Field(default=8000, ge=0, le=65535)
     """TCP port to listen on; 0 takes a free one."""
+    advertise: str | None = None
+    """Host by which other processes of Longshore reach this one; found out if left out."""
     state: Path = Path(".longshore")
     """Directory for the SQLite file, caches and sockets."""
     database: SecretStr | None = None

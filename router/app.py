@@ -1,16 +1,18 @@
 """The HTTP side of the platform, put together. A request passes the layers from the top down."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import version
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from longshore.core.errors import LongshoreError
 from longshore.core.front import Front
+from longshore.core.leadership import KnowsLeader
 from longshore.core.platform import Platform
 from longshore.core.settings import is_loopback
 from longshore.router import problems
@@ -20,35 +22,60 @@ from longshore.router.callers import Callers
 from longshore.router.edge import EdgeLimits, Watch
 from longshore.router.edge.head import is_host
 from longshore.router.expectation import Expectation
+from longshore.router.internal import Colleagues, internal_routes
 from longshore.router.lane import Lane
 from longshore.router.management import management_routes
 from longshore.router.openapi import ANY_PROBLEM, DocumentedApp
-from longshore.router.operations import health_routes, operation_routes
+from longshore.router.operations import (
+    health_routes,
+    metrics_routes,
+    operation_routes,
+    ready_routes,
+)
+from longshore.router.passing_on import Elsewhere, PassingOn, to_leader, was_passed_on
 from longshore.router.predictions import prediction_routes
 from longshore.router.request_id import RequestId
 from longshore.router.shadow import Shadows
 from longshore.router.table import Table
 from longshore.router.uniform import MOST_BUFFERED
 from longshore.router.upstream import Upstream
-from longshore.router.workers.rest import Elsewhere, Rest
+from longshore.router.workers.rest import is_own
+
+_OF_A_ROUTER = frozenset({"/v1", "/healthz", "/readyz", "/metrics"})
+"""What a router answers itself, besides predictions."""
 
 
-def build_app(platform: Platform, table: Table) -> DocumentedApp:
+def build_app(
+    platform: Platform, table: Table, colleagues: Colleagues | None = None
+) -> DocumentedApp:
     """Return the application.
 
     Args:
         platform: what management calls ask for, and who may call.
         table: where prediction requests go; the controller keeps it up to date.
+        colleagues: other processes on the same database, if there may be any. While one of them
+            leads, it gets the calls of management: what they ask for is done by it.
     """
-    app = _with_predictions(platform, table)
+    rest = _to_leader(platform, colleagues.knows) if colleagues else None
+    app = _with_predictions(platform, table, rest)
     app.include_router(management_routes(platform))
     app.include_router(operation_routes(platform, table))
+    if colleagues and rest:
+        app.include_router(internal_routes(colleagues))
+
+        def is_own(scope: Scope) -> bool:
+            if not scope["path"].startswith("/api/") or was_passed_on(scope):
+                return True
+            leader = colleagues.knows.leader()
+            return leader is None or not leader.address
+
+        app.add_middleware(Elsewhere, rest=rest, is_own=is_own)
     app.add_middleware(RequestId)
     app.add_middleware(Expectation)
     return app
 
 
-def build_worker_app(front: Front, table: Table, rest: Rest) -> DocumentedApp:
+def build_worker_app(front: Front, table: Table, rest: PassingOn) -> DocumentedApp:
     """Return the application of a worker, which answers predictions and passes on everything else.
 
     Args:
@@ -58,20 +85,58 @@ def build_worker_app(front: Front, table: Table, rest: Rest) -> DocumentedApp:
     """
     app = _with_predictions(front, table)
     app.include_router(health_routes())
-    app.add_middleware(Elsewhere, rest=rest)
+    app.add_middleware(Elsewhere, rest=rest, is_own=is_own)
     app.add_middleware(RequestId)
     app.add_middleware(Expectation)
     return app
 
 
-def _with_predictions(front: Front, table: Table) -> DocumentedApp:
-    """Return an application that predicts, with all its layers but the outermost."""
+def build_router_app(
+    front: Front, table: Table, knows: KnowsLeader, unready: Callable[[], str]
+) -> DocumentedApp:
+    """Return the application of a router, which passes on to the leader what it does not answer.
+
+    Args:
+        front: the contracts and who may call.
+        table: where prediction requests go.
+        knows: who leads.
+        unready: returns why requests cannot be routed yet; empty once they can.
+    """
+    rest = _to_leader(front, knows)
+    app = _with_predictions(front, table, rest)
+    app.include_router(health_routes())
+    app.include_router(ready_routes(unready))
+    app.include_router(metrics_routes(table))
+
+    def is_own(scope: Scope) -> bool:
+        path: str = scope["path"]
+        return path.startswith(("/v1/", "/internal/")) or path in _OF_A_ROUTER
+
+    app.add_middleware(Elsewhere, rest=rest, is_own=is_own)
+    app.add_middleware(RequestId)
+    app.add_middleware(Expectation)
+    return app
+
+
+def _to_leader(front: Front, knows: KnowsLeader) -> PassingOn:
+    return to_leader(knows, min(front.settings.max_body, MOST_BUFFERED))
+
+
+def _with_predictions(front: Front, table: Table, rest: PassingOn | None = None) -> DocumentedApp:
+    """Return an application that predicts, with all its layers but the outermost.
+
+    Args:
+        front: the contracts and who may call.
+        table: where prediction requests go.
+        rest: a way to another process, to be open as long as the application is.
+    """
     upstream = Upstream()
     shadows = Shadows(table, upstream)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with upstream.running(), shadows.running():
+        passing = rest.running() if rest else nullcontext()
+        async with upstream.running(), shadows.running(), passing:
             yield
 
     app = DocumentedApp(

@@ -21,9 +21,11 @@ from longshore.core.front import Front
 from longshore.core.settings import is_loopback
 from longshore.router.callers import Callers
 from longshore.router.errors import Forbidden, Unauthenticated
+from longshore.router.internal import LOADS
 
-OPEN = frozenset({"/", "/healthz", "/readyz"})
-"""What needs no identity: the page, which asks the API for everything, and the probes."""
+OPEN = frozenset({"/", "/healthz", "/readyz", LOADS})
+"""What needs no identity: the page, which asks the API for everything, and the probes; and what
+has a token of its own."""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 

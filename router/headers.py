@@ -28,6 +28,9 @@ HOP_BY_HOP = frozenset(
 SHADOW = b"x-longshore-shadow"
 """On the copy of a request, for a shadow; no client can make a request look like one."""
 
+PASSED_ON = b"x-longshore-passed-on"
+"""On a request that a follower passed on to the leader; nobody passes it on any further."""
+
 # uvicorn asks the client to go on by itself, as nginx does, so the replica has no part in it.
 _ENDS_HERE = HOP_BY_HOP | {
     b"expect",

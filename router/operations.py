@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from importlib.resources import files
 
 from fastapi import APIRouter, Response
@@ -35,25 +36,29 @@ def health_routes() -> APIRouter:
     return router
 
 
-def operation_routes(platform: Platform, table: Table) -> APIRouter:
-    """Return the endpoints."""
-    router = health_routes()
-    registry = registry_of(table)
-    page = files("longshore.router").joinpath("static/index.html").read_text("utf-8")
-    policy = _policy(page)
+def ready_routes(unready: Callable[[], str]) -> APIRouter:
+    """Return the endpoint that says whether requests can be served.
 
-    @router.get("/", summary="The web page", response_class=HTMLResponse)
-    async def index() -> HTMLResponse:
-        """Show models, versions and their states."""
-        return HTMLResponse(page, headers={"content-security-policy": policy})
+    Args:
+        unready: returns why they cannot; empty if they can.
+    """
+    router = APIRouter(tags=["operations"])
 
     @router.get("/readyz", summary="Is the platform ready?", responses=openapi.problems(503))
     async def readyz() -> Alive:
         """Answer with 503 and the reason until requests can be served."""
-        reason = await platform.ready()
+        reason = unready()
         if reason:
             raise Unavailable(reason)
         return Alive()
+
+    return router
+
+
+def metrics_routes(table: Table) -> APIRouter:
+    """Return the endpoint for Prometheus."""
+    router = APIRouter(tags=["operations"])
+    registry = registry_of(table)
 
     @router.get(
         "/metrics",
@@ -65,6 +70,22 @@ def operation_routes(platform: Platform, table: Table) -> APIRouter:
         """Return requests, latencies and endpoints by model and version."""
         return Response(exposition(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
+    return router
+
+
+def operation_routes(platform: Platform, table: Table) -> APIRouter:
+    """Return the endpoints."""
+    router = health_routes()
+    page = files("longshore.router").joinpath("static/index.html").read_text("utf-8")
+    policy = _policy(page)
+
+    @router.get("/", summary="The web page", response_class=HTMLResponse)
+    async def index() -> HTMLResponse:
+        """Show models, versions and their states."""
+        return HTMLResponse(page, headers={"content-security-policy": policy})
+
+    router.include_router(ready_routes(platform.unready))
+    router.include_router(metrics_routes(table))
     return router
 
 

@@ -31,7 +31,7 @@ from longshore.router.workers.messages import (
     line,
     to_worker,
 )
-from longshore.router.workers.rest import Rest
+from longshore.router.workers.rest import to_parent_process
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ async def work(assignment: Assignment, front: Front, settle: Callable[[], None])
 
 async def _serve(worker: "_Worker", link: Link, front: Front, settle: Callable[[], None]) -> None:
     assignment, settings = worker.assignment, front.settings
-    rest = Rest(assignment.rest, min(settings.max_body, MOST_BUFFERED))
+    rest = to_parent_process(assignment.rest, min(settings.max_body, MOST_BUFFERED))
     app = build_worker_app(front, worker.table, rest)
     shares = Shares(worker.counts.row(CONNECTIONS), assignment.column)
     listeners = [_inherited(each) for each in assignment.listeners]

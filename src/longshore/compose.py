@@ -4,36 +4,43 @@ Everything else knows only core; here they are put together, opened in order, an
 reverse order.
 """
 
-import fcntl
-import gc
 import logging
-import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from longshore.core.controller import Controller
 from longshore.core.errors import StartRefused
+from longshore.core.following import Following, Source
 from longshore.core.front import Front
+from longshore.core.leadership import Leadership, Lookout
 from longshore.core.platform import Platform
 from longshore.core.plugins import Plugins, build_plugins
 from longshore.core.plugins_file import PluginsFile, read_plugins_file
-from longshore.core.protocols import Backend, ReadsLoads, Registry
+from longshore.core.protocols import ActsByItself, Backend, ReadsEndpoints, ReadsLoads
+from longshore.core.publishing import Publisher
 from longshore.core.registration import by_name
+from longshore.core.reports import Reports
 from longshore.core.settings import Settings, read_settings
-from longshore.router.app import build_app
+from longshore.core.types import Address
+from longshore.parts import (
+    advertised,
+    backends_of,
+    exclusive,
+    registry_of,
+    settle,
+    table_of,
+)
+from longshore.router.app import build_app, build_router_app
+from longshore.router.internal import Colleagues
+from longshore.router.openapi import DocumentedApp
+from longshore.router.reporting import Reporter
 from longshore.router.server import serve
-from longshore.router.table import Table
-from longshore.router.workers.broadcast import Broadcast
-from longshore.router.workers.counts import Counts
-from longshore.router.workers.crew import Crew, columns_for, serve_with_crew
+from longshore.router.workers.crew import Crew, serve_with_crew
 from longshore.router.workers.messages import Assignment
-
-if TYPE_CHECKING:
-    from longshore.core.routes import RouteTable
 
 DEFAULT_CONFIG = Path("plugins.toml")
 
@@ -62,7 +69,6 @@ class Running:
     """A platform that runs."""
 
     url: str
-    platform: Platform
     backends: Mapping[str, Backend]
 
 
@@ -144,92 +150,146 @@ async def running(
     """
     check_exposure(settings, plugins)
     hooks = plugins.hooks
+    # Nobody else can have the default file open: an earlier process that leads by it is dead.
+    alone = settings.database is None
     async with AsyncExitStack() as stack:
-        stack.enter_context(_exclusive(settings.state))
-        registry: Registry = _registry(plugins, settings)
+        stack.enter_context(exclusive(settings.state))
+        registry = registry_of(hooks, settings)
         stack.push_async_callback(registry.close)
         await registry.open()
         installation = await registry.installation()
-        answers = by_name("backend", hooks.at_start("longshore_backend", settings=settings))
-        backends: dict[str, Backend] = {name: answer.value for name, answer in answers.items()}
-        if settings.backend not in backends:
-            raise StartRefused(
-                f"no enabled plugin offers the backend {settings.backend!r}",
-                hint="Enable its plugin in plugins.toml, or set backend to one of these: "
-                f"{', '.join(backends) or 'none is enabled'}.",
-            )
+        leadership = Leadership(registry, force=alone)
+        stack.push_async_callback(leadership.release)
+        backends = backends_of(hooks, settings)
+        ending = _Ending()
         for backend in backends.values():
-            stack.push_async_callback(backend.close, stop_workloads=not keep_workloads)
+            stack.push_async_callback(ending.close, backend)
             await backend.open(installation)
-        table = Table(hooks)
-        crew: Crew | None = None
-        told: RouteTable = table
-        if settings.workers > 1:
-            counts, memory = Counts.create(columns_for(settings.workers))
-            stack.callback(os.close, memory)
-            told = broadcast = Broadcast(table, counts)
-            crew = Crew(settings.workers, broadcast, memory, sources.worker, settings.grace)
+        table, told, crew = table_of(stack, hooks, settings, sources.worker)
+        reports = Reports(told)
         for backend in backends.values():
             if isinstance(backend, ReadsLoads):
-                backend.read_loads(told.loads)
-        controller = Controller(registry, backends, hooks, told, interval=settings.interval)
+                backend.read_loads(reports.loads)
+            if isinstance(backend, ActsByItself):
+                backend.act_only_while(lambda: leadership.leads)
+        controller = Controller(
+            registry,
+            backends,
+            hooks,
+            reports,
+            interval=settings.interval,
+            leadership=leadership,
+            retiring=reports.retiring,
+        )
+        reports.hurried = controller.kick
+        leadership.listen(reports.forget)
+        leadership.listen(controller.leadership_changed)
         platform = Platform(settings, hooks, registry, backends, controller)
+        await stack.enter_async_context(leadership.running())
         await stack.enter_async_context(controller.running())
-        app = build_app(platform, table)
-        host, port = settings.host, settings.port
-        serving = (
-            serve_with_crew(app, crew, host, port, settings.state)
-            if crew
-            else serve(app, host, port, grace=settings.grace)
+        app = build_app(platform, table, Colleagues(leadership, reports))
+        address = await stack.enter_async_context(serving(app, crew, settings))
+        leadership.announce(advertised(settings, address))
+        reporter = Reporter(
+            reports,
+            leadership,
+            leadership.holder,
+            applied=lambda: controller.following.applied,
+            kick=controller.kick,
+            wants_sums=True,
         )
-        address = await stack.enter_async_context(serving)
+        await stack.enter_async_context(reporter.running())
+
+        @stack.callback
+        def end() -> None:
+            """Decide what becomes of containers while it is known who else is there."""
+            leads = alone or (leadership.leads and not reports.live())
+            ending.stop_workloads = leads and not keep_workloads
+
         settle()
-        yield Running(f"http://{address}", platform, backends)
+        yield Running(f"http://{address}", backends)
 
 
-def settle() -> None:
-    """Let the garbage collector pass over all that was loaded by now, which is there to stay.
+@dataclass(slots=True)
+class _Ending:
+    """How backends are closed."""
 
-    Looking at it again would stall requests, for some 60 ms each time.
+    stop_workloads: bool = False
+
+    async def close(self, backend: Backend) -> None:
+        await backend.close(stop_workloads=self.stop_workloads)
+
+
+@asynccontextmanager
+async def routing(
+    settings: Settings, plugins: Plugins, *, sources: Sources = Sources()
+) -> AsyncIterator[Running]:
+    """Run a router in this event loop, and its workers, while the context is open.
+
+    It reads the database and where replicas are, and does nothing but carry predictions; all else
+    it passes on to the controller that leads.
+
+    Args:
+        settings: the platform's.
+        plugins: as loaded by ``load``.
+        sources: what workers load settings and plugins from.
+
+    Raises:
+        StartRefused: there is no database to share, or a backend cannot be read by a router; or as
+            with ``running``.
     """
-    gc.collect()
-    gc.freeze()
-
-
-def _registry(plugins: Plugins, settings: Settings) -> Registry:
-    answers = plugins.hooks.at_start("longshore_registry", settings=settings)
-    if not answers:
+    check_exposure(settings, plugins)
+    if settings.database is None:
         raise StartRefused(
-            "no enabled plugin offers a registry, Longshore's memory",
-            hint="Enable the built-in one, sql_registry, in plugins.toml.",
+            "a router reads the models from the database of its controllers, and none is set",
+            hint="Set LONGSHORE_DATABASE, or database in plugins.toml, to the URL that the "
+            "controllers have: postgresql://USER:PASSWORD@HOST/DATABASE. Without such a database, "
+            "longshore up does everything.",
         )
-    registry: Registry = answers[0].value
-    return registry
+    hooks = plugins.hooks
+    async with AsyncExitStack() as stack:
+        stack.enter_context(exclusive(settings.state))
+        registry = registry_of(hooks, settings)
+        stack.push_async_callback(registry.close)
+        await registry.open()
+        installation = await registry.installation()
+        backends = backends_of(hooks, settings)
+        endpoints: dict[str, Source] = {}
+        for name, backend in backends.items():
+            if not isinstance(backend, ReadsEndpoints):
+                raise StartRefused(
+                    f"the backend {name} cannot be read by a router alone",
+                    hint="Run longshore up beside it, which serves predictions, too; or take its "
+                    "plugin out of the router's plugins.toml.",
+                )
+            stack.push_async_callback(backend.close, stop_workloads=False)
+            await backend.open_to_read(installation)
+            endpoints[name] = backend.endpoints
+        table, told, crew = table_of(stack, hooks, settings, sources.worker)
+        lookout, reports = Lookout(registry), Reports(told)
+        following = Following(registry, endpoints, Publisher(reports), reports.retiring)
+        reporter = Reporter(
+            reports,
+            lookout,
+            uuid.uuid4().hex,
+            applied=lambda: following.applied,
+            kick=following.kick,
+            wants_sums=False,
+        )
+        await stack.enter_async_context(lookout.running())
+        await stack.enter_async_context(following.running(list(backends.values())))
+        app = build_router_app(front(settings, plugins), table, lookout, lambda: following.unready)
+        address = await stack.enter_async_context(serving(app, crew, settings))
+        await stack.enter_async_context(reporter.running())
+        settle()
+        yield Running(f"http://{address}", backends)
 
 
-@contextmanager
-def _exclusive(state: Path) -> Iterator[None]:
-    """Hold the state directory: two platforms on one SQLite file would fight over containers."""
-    try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StartRefused(
-            f"the state directory {state} cannot be used: {error.strerror}",
-            hint="Name another one with --state.",
-        ) from error
-    try:
-        try:
-            # Let go by the kernel when the process ends, however it ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            pid = os.pread(lock, 20, 0).decode(errors="replace").strip()
-            raise StartRefused(
-                f"another Longshore (process {pid or 'unknown'}) runs with the state in {state}",
-                hint="Use that one, stop it, or name another directory with --state.",
-            ) from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
-        yield
-    finally:
-        os.close(lock)
+def serving(
+    app: DocumentedApp, crew: Crew | None, settings: Settings
+) -> AbstractAsyncContextManager[Address]:
+    """Return what listens, in this process or in workers, while its context is open."""
+    host, port = settings.host, settings.port
+    if crew:
+        return serve_with_crew(app, crew, host, port, settings.state)
+    return serve(app, host, port, grace=settings.grace)

@@ -10,6 +10,8 @@ from longshore.core.cli import build_cli
 
 SERVER_COMMANDS = {
     "up": "longshore.server_commands:up",
+    "controller": "longshore.server_commands:controller",
+    "router": "longshore.server_commands:router",
     "plugins": "longshore.server_commands:plugins",
 }
 

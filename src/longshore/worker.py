@@ -8,7 +8,7 @@ import sys
 import click
 import uvloop
 
-from longshore import compose
+from longshore import compose, parts
 from longshore.core.errors import LongshoreError
 from longshore.router.workers.messages import Assignment
 from longshore.router.workers.worker import work
@@ -27,7 +27,7 @@ def main() -> None:
         sys.exit(1)
     compose.log_to_stderr(settings, f"worker {assignment.number}: ")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(work(assignment, front, compose.settle))
+        runner.run(work(assignment, front, parts.settle))
 
 
 if __name__ == "__main__":
