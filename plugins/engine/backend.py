@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 from longshore.core.backends.causes import start_failure
 from longshore.core.backends.following import Followed
 from longshore.core.backends.hints import Hints
+from longshore.core.convergence import endpoints_of
 from longshore.core.errors import (
     LongshoreError,
     NotFound,
@@ -31,7 +32,7 @@ from longshore.core.errors import (
 )
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
-from longshore.core.types import Node, Progress, Workload, WorkloadStatus
+from longshore.core.types import Endpoint, Node, Progress, Version, Workload, WorkloadStatus
 from longshore.plugins.engine.client import EngineError
 from longshore.plugins.engine.connect import Connection, connect
 from longshore.plugins.engine.containers import (
@@ -104,24 +105,45 @@ class EngineBackend:
         self._removals = asyncio.Semaphore(REMOVED_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened: _Opened | None = None
+        self._leads: Callable[[], bool] = lambda: True
 
     async def open(self, installation: str) -> None:
         """Connect to an engine, and adopt the containers of this installation."""
-        state = self._settings.state.absolute()
-        state.mkdir(parents=True, exist_ok=True)
-        connection = await connect(self._socket, state, self._environment)
-        replicas = Replicas(
-            connection.client, installation, changed=self._hints.tell, revive=self._revive
-        )
-        puller = Puller(connection.client, self._settings)
-        self._opened = _Opened(installation, connection, replicas, puller)
-        log.info("container engine: %s", self.describe())
+        replicas = await self._connect(installation)
         with _refused_as(StartRefused):
             for listed in await replicas.listed():
                 if listed.unstarted:
                     # Longshore was killed between creating and starting it.
                     await replicas.remove(listed)
+
+    async def open_to_read(self, installation: str) -> None:
+        """Connect to an engine, and only look."""
+        self._leads = lambda: False
+        await self._connect(installation)
+
+    def act_only_while(self, leads: Callable[[], bool]) -> None:
+        """Give up and replace containers only while this process leads."""
+        self._leads = leads
+
+    def _may_act(self) -> bool:
+        return self._leads()
+
+    async def _connect(self, installation: str) -> Replicas:
+        state = self._settings.state.absolute()
+        state.mkdir(parents=True, exist_ok=True)
+        connection = await connect(self._socket, state, self._environment)
+        replicas = Replicas(
+            connection.client,
+            installation,
+            changed=self._hints.tell,
+            revive=self._revive,
+            leads=self._may_act,
+        )
+        puller = Puller(connection.client, self._settings)
+        self._opened = _Opened(installation, connection, replicas, puller)
+        log.info("container engine: %s", self.describe())
         self._spawn(follow_events(connection, {OWNER: installation}, self._hints), "engine events")
+        return replicas
 
     async def close(self, *, stop_workloads: bool) -> None:
         """Let go of the engine; calling it twice is silence."""
@@ -184,6 +206,12 @@ class EngineBackend:
                     raise
                 await opened.replicas.refresh()
         return opened.replicas.statuses(self._applying)
+
+    async def endpoints(
+        self, versions: Sequence[Version]
+    ) -> Mapping[VersionKey, tuple[Endpoint, ...]]:
+        """Return the containers that are ready."""
+        return {each.key: endpoints_of(each) for each in await self.list()}
 
     def watch(self) -> AsyncIterator[None]:
         """Yield at events of our containers, at changes of health, and when the engine is back."""
@@ -306,7 +334,8 @@ class EngineBackend:
         """Replace a container that needs a writable root, if we know what it was made of."""
         container = known.container
         workload = self._workloads.get(container.key)
-        if workload is None or workload.fingerprint != container.fingerprint:
+        known_here = workload is not None and workload.fingerprint == container.fingerprint
+        if workload is None or not known_here or not self._leads():
             return False
         self._needs_writable_root.add(container.fingerprint)
         log.warning("%s: starting it again with a writable root file system", container.name)

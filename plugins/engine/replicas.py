@@ -70,6 +70,7 @@ class Replicas:
         owner: id of the installation.
         changed: called when a probe finds something new.
         revive: given a container that wants a writable root; returns whether it will be replaced.
+        leads: whether this process may stop containers; another one does otherwise.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class Replicas:
         *,
         changed: Callable[[], None],
         revive: Callable[[Known], bool],
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._client = client
         self._owner = owner
         self._changed = changed
         self._revive = revive
+        self._leads = leads
         self._known: dict[str, Known] = {}
         self._listed: Sequence[Listed] = ()
         self._refreshing = asyncio.Lock()
@@ -218,6 +221,8 @@ class Replicas:
 
     async def _give_up(self, known: Known, fault: str) -> None:
         container = known.container
+        while not self._leads():  # noqa: ASYNC110 - leading is a matter of a clock
+            await asyncio.sleep(1)
         known.given_up = f"not ready within {container.startup:g} s: {fault}"
         log.warning("%s: %s; stopping it", container.name, known.given_up)
         while True:

@@ -30,7 +30,7 @@ from longshore.core.errors import (
 )
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
-from longshore.core.types import Load, Node, Workload, WorkloadStatus
+from longshore.core.types import Endpoint, Load, Node, Version, Workload, WorkloadStatus
 from longshore.plugins.kubernetes.applying import Applier
 from longshore.plugins.kubernetes.client import ApiError, Client
 from longshore.plugins.kubernetes.cluster import Cluster
@@ -46,6 +46,7 @@ from longshore.plugins.kubernetes.kinds import (
     SERVICE,
     SLICE,
     Json,
+    Kind,
 )
 from longshore.plugins.kubernetes.labels import OWNER, object_name
 from longshore.plugins.kubernetes.logs import follow as follow_log
@@ -58,6 +59,7 @@ from longshore.plugins.kubernetes.metrics import (
     tls_context,
 )
 from longshore.plugins.kubernetes.nodes import node_of
+from longshore.plugins.kubernetes.reading import Reading
 from longshore.plugins.kubernetes.reasons import container_status, refusal
 from longshore.plugins.kubernetes.replicas import Replicas
 from longshore.plugins.kubernetes.settings import KubernetesSettings
@@ -109,28 +111,12 @@ class KubernetesBackend:
         self._opened: _Opened | None = None
         self._front: Front | None = None
         self._described = "no cluster yet"
+        self._leads: Callable[[], bool] = lambda: True
+        self._reading: Reading | None = None
 
     async def open(self, installation: str) -> None:
         """Find the cluster, and look at everything of this installation in it."""
-        connector = Connector(self._own, self._environment)
-        client = Client(connector, self._own.namespace)
-        try:
-            version = (await client.get("/version"))["gitVersion"]
-            caches = {
-                kind: Cache(client, kind, f"{OWNER}={installation}", self._hints.tell)
-                for kind in WATCHED
-            }
-            for kind, cache in caches.items():
-                self._spawn(cache.run(), f"watch {kind.plural}")
-            await _synced(caches.values())
-        except (Unavailable, ApiError) as error:
-            await self._end_tasks()
-            await client.close()
-            raise StartRefused(
-                f"the cluster that {connector.source} leads to cannot be used: {error.message}",
-                hint="Try kubectl with the same configuration; docs/operators.md lists the rights "
-                "that Longshore needs.",
-            ) from error
+        client, caches = await self._connect(installation, WATCHED)
         cluster = Cluster(
             owner=installation,
             client=client,
@@ -147,12 +133,62 @@ class KubernetesBackend:
             self._front = await read_front(client)
             # Wrong files are to stop the start.
             tls_context(self._own.metrics_certificate, self._own.metrics_key, self._front)
+
+    async def open_to_read(self, installation: str) -> None:
+        """Find the cluster, and look at where the pods of this installation are."""
+        client, caches = await self._connect(installation, (SLICE,))
+        self._reading = Reading(installation, client, caches[SLICE], self._hints)
+
+    async def endpoints(
+        self, versions: Sequence[Version]
+    ) -> Mapping[VersionKey, tuple[Endpoint, ...]]:
+        """Return the pods that EndpointSlices say are ready."""
+        if self._reading is None:
+            raise Unavailable("the kubernetes backend is not open")
+        return self._reading.endpoints(versions)
+
+    def act_only_while(self, leads: Callable[[], bool]) -> None:
+        """Start pods again with a writable root only while this process leads."""
+        self._leads = leads
+
+    async def _connect(
+        self, installation: str, kinds: Iterable[Kind]
+    ) -> tuple[Client, Mapping[Kind, Cache]]:
+        """Return a client, and caches that have seen everything of this installation.
+
+        Raises:
+            StartRefused: there is no cluster, or it does not let us.
+        """
+        connector = Connector(self._own, self._environment)
+        client = Client(connector, self._own.namespace)
+        try:
+            version = (await client.get("/version"))["gitVersion"]
+            caches = {
+                kind: Cache(client, kind, f"{OWNER}={installation}", self._hints.tell)
+                for kind in kinds
+            }
+            for kind, cache in caches.items():
+                self._spawn(cache.run(), f"watch {kind.plural}")
+            await _synced(caches.values())
+        except (Unavailable, ApiError) as error:
+            await self._end_tasks()
+            await client.close()
+            raise StartRefused(
+                f"the cluster that {connector.source} leads to cannot be used: {error.message}",
+                hint="Try kubectl with the same configuration; docs/operators.md lists the rights "
+                "that Longshore needs.",
+            ) from error
         self._described = f"Kubernetes {version} at {client.host}, namespace {client.namespace}"
         log.info("cluster: %s", self._described)
+        return client, caches
 
     async def close(self, *, stop_workloads: bool) -> None:
         """Let go of the cluster; calling it twice is silence."""
         self._hints.close()
+        if reading := self._reading:
+            self._reading = None
+            await self._end_tasks()
+            await reading.close()
         opened, self._opened = self._opened, None
         if opened is None:
             return
@@ -203,7 +239,7 @@ class KubernetesBackend:
                 raise Unavailable(problem.message, hint=problem.hint)
         await opened.replicas.refresh()
         pods = opened.replicas.by_workload()
-        for workload in opened.applier.revivable(pods):
+        for workload in opened.applier.revivable(pods) if self._leads() else ():
             self._spawn(self._revive(workload), f"writable root for {workload.key}")
         return [
             status_of(each, pods.get(each["metadata"]["name"], ()), opened.applier)

@@ -59,8 +59,17 @@ class HealthChecks:
             return ""
         container = (container_status(pod) or {}).get("containerID", "")
         which = f"{pod['metadata']['uid']} {container}"
+        return self.fault_of(which, annotations.get(HEALTH_PATH, "/health"), address)
+
+    def fault_of(self, which: str, path: str, address: Address) -> str:
+        """Return why a container gets no requests yet; empty if it may.
+
+        Args:
+            which: the pod's uid, and after a blank what tells its containers apart.
+            path: its health path.
+            address: where it listens.
+        """
         if which not in self._faults:
-            path = annotations.get(HEALTH_PATH, "/health")
             self._faults[which] = f"GET {path} was not answered yet"
             self._tasks[which] = asyncio.create_task(self._ask(which, path, address))
         return self._faults[which]

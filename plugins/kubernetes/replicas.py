@@ -26,6 +26,7 @@ from longshore.plugins.kubernetes.reasons import (
     last_end,
     moment,
 )
+from longshore.plugins.kubernetes.slices import located
 
 log = logging.getLogger(__name__)
 
@@ -169,17 +170,7 @@ class Replicas:
 
     def _addresses(self) -> dict[str, Address]:
         """Return where requests can go, by the pod's uid, as EndpointSlices say."""
-        found: dict[str, Address] = {}
-        for each in self._slices.all():
-            port = next((port["port"] for port in each.get("ports") or ()), None)
-            for endpoint in each.get("endpoints") or ():
-                conditions, pod = endpoint.get("conditions") or {}, endpoint.get("targetRef") or {}
-                # Left out means that it is so.
-                ready = conditions.get("ready", True) and not conditions.get("terminating", False)
-                if ready and port and pod.get("uid") and endpoint.get("addresses"):
-                    address = Address(host=endpoint["addresses"][0], port=port)
-                    found.setdefault(pod["uid"], address)
-        return found
+        return {each.uid: each.address for each in located(self._slices.all())}
 
     async def _ask(self, pod: Json, known: _Known, about: str) -> None:
         ended = last_end(pod)

@@ -101,7 +101,7 @@ def test_an_unknown_variable() -> None:
     told = refusal(environment={"LONGSHORE_PROT": "1"})
     assert told.startswith(
         "LONGSHORE_PROT is no setting of Longshore\n"
-        "There are: LONGSHORE_ANSWER_TIMEOUT, LONGSHORE_API_KEY, "
+        "There are: LONGSHORE_ADVERTISE, LONGSHORE_ANSWER_TIMEOUT, "
     )
 
 
