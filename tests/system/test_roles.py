@@ -1,0 +1,247 @@
+"""Several of everything: processes that share a database and a backend, and of which some die."""
+
+import asyncio
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from examples_of import version
+from parts.postgres import Postgres
+from parts.replica import Exchange
+from parts.roles import Installation, Process, installation
+from parts.routed import until
+from parts.tcp_proxy import TcpProxy
+
+from longshore.core.names import VersionKey
+from longshore.core.types import State
+
+IRIS, ROSES = VersionKey("iris", "1"), VersionKey("roses", "1")
+
+
+@pytest.fixture
+async def world(tmp_path: Path, postgres: Postgres) -> AsyncIterator[Installation]:
+    async with installation(tmp_path, postgres.new_database()) as running:
+        yield running
+
+
+@asynccontextmanager
+async def steady(world: Installation, *processes: Process) -> AsyncIterator["Counter[int]"]:
+    """Ask all of them again and again while the context is open, and count the statuses."""
+    statuses: Counter[int] = Counter()
+
+    async def ask(process: Process) -> None:
+        while True:
+            statuses[await world.predict(process)] += 1
+            await asyncio.sleep(0.05)
+
+    asking = [asyncio.create_task(ask(each)) for each in processes]
+    yield statuses
+    for each in asking:
+        each.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+
+
+async def answers(world: Installation, url: str, within: float = 30) -> bool:
+    """Return whether a call succeeds in time."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if (await world.http.get(url)).status_code == 200:
+            return True
+        await asyncio.sleep(0.2)
+    return False
+
+
+async def test_two_controllers_and_two_routers_lose_the_leader(world: Installation) -> None:
+    await world.registry.add_version(version(), [])
+    first = await world.started("controller")
+    assert await world.leader() is first
+    second = await world.started("controller")
+    routers = [await world.started("router"), await world.started("router", "--workers", "2")]
+    for each in routers:
+        assert await world.serves(each), each.log
+        assert (await world.http.get(f"{each.url}/readyz")).status_code == 200
+        # Answered by the leader.
+        models = (await world.http.get(f"{each.url}/api/models")).json()["models"]
+        assert [each["name"] for each in models] == ["iris"]
+        assert (await world.http.get(f"{each.url}/")).text.startswith("<!doctype html>")
+    async with steady(world, *routers) as statuses:
+        killed = time.monotonic()
+        first.kill()
+        assert await world.leader(other_than=first) is second
+        assert time.monotonic() - killed < 15
+        # It sees to new versions, too, which routers hear of.
+        await world.registry.add_version(version("roses"), [])
+        for each in routers:
+            assert await world.serves(each, "roses"), each.log
+        assert (await world.lease()).epoch == 2
+    assert statuses.keys() == {200}, statuses
+    assert world.counted("apply iris:1") == 1, "nothing is done twice"
+    assert [each for each in world.calls if " apply roses:1" in each] == [
+        f"{second.pid} apply roses:1 1"
+    ]
+    assert world.counted("delete") == 0
+    # Without any controller, what is ready is served, and all else says why not.
+    second.kill()
+    for each in routers:
+        assert await world.predict(each) == 200
+        refused = await world.http.get(f"{each.url}/api/models")
+        assert refused.status_code == 503
+        detail = refused.json()["detail"]
+        assert re.search("controller that leads does not answer|no controller leads", detail)
+        assert (await world.http.get(f"{each.url}/healthz")).status_code == 200
+        assert "longshore_requests_total" in (await world.http.get(f"{each.url}/metrics")).text
+        assert await each.stop() == 0
+        assert "Traceback" not in each.log
+    assert world.counted("close") == 0, "containers go on"
+
+
+async def test_a_leader_that_stood_still_does_nothing_when_it_goes_on(world: Installation) -> None:
+    await world.registry.add_version(version(), [])
+    slow = world.directory / "shared" / "slow"
+    slow.write_text("3")
+    first, second = await world.started("controller"), await world.started("controller")
+    assert await until(lambda: world.counted("apply iris:1"), 20)
+    # In the midst of it.
+    first.send(signal.SIGSTOP)
+    slow.unlink()
+    assert await world.leader(other_than=first) is second
+    assert await until(lambda: world.counted("applied iris:1"), 20), second.log
+    await world.registry.delete_version(IRIS)
+    await world.registry.add_version(version("roses"), [])
+    assert await until(lambda: world.counted("delete iris:1"), 20)
+    assert await until(lambda: world.counted("applied roses:1"), 20)
+    await asyncio.sleep(5)
+    before = list(world.calls)
+    assert (await world.registry.version(ROSES)).status.state is State.READY
+    first.send(signal.SIGCONT)
+    assert await until(lambda: "leads no more" in first.log, 20)
+    await asyncio.sleep(4)
+    assert world.calls == before
+    assert [each for each in before if each.startswith(f"{first.pid} ")] == [
+        f"{first.pid} apply iris:1 1"
+    ]
+    assert (await world.registry.version(ROSES)).status.state is State.READY
+    assert await world.serves(first, "roses"), "it follows"
+    # And it is as good a successor as any.
+    second.kill()
+    assert await world.leader(other_than=second) is first
+    assert world.counted("apply roses:1") == 1
+
+
+async def test_a_leader_that_loses_sql_gives_way_and_serves_on(world: Installation) -> None:
+    await world.registry.add_version(version(), [])
+    port = urlsplit(world.database).port
+    assert port
+    async with TcpProxy("127.0.0.1", port) as proxy:
+        through = world.database.replace(f":{port}/", f":{proxy.port}/")
+        first = await world.started("up", database=through)
+        second = await world.started("up")
+        assert await world.leader() is first
+        assert await world.serves(first)
+        assert await world.serves(second)
+        async with steady(world, first, second) as statuses:
+            await proxy.stop()
+            assert await world.leader(other_than=first) is second
+            assert await until(lambda: "leads no more" in first.log, 20)
+            await proxy.start()
+            # It finds its way back, as a follower.
+            assert await answers(world, f"{first.url}/api/models")
+        assert statuses.keys() == {200}
+    assert world.counted("apply iris:1") == 1
+    # A stop of one leaves to the other what it needs.
+    assert await first.stop() == 0
+    assert world.counted("close") == 0
+    assert await world.predict(second) == 200
+
+
+async def test_the_leader_scales_by_what_a_follower_carries(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    release = asyncio.Event()
+
+    async def wait(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await release.wait()
+        await exchange.answer(b"late")
+
+    async with installation(tmp_path, postgres.new_database(), wait) as world:
+        scaling = {"min": 1, "max": 3, "target": 1}
+        await world.registry.add_version(version(scaling=scaling), [])
+        await world.started("up")
+        follower, router = await world.started("up"), await world.started("router")
+        assert await until(lambda: world.counted("applied iris:1 1"), 20)
+
+        async def asked(process: Process) -> int:
+            while True:
+                status = await world.predict(process)
+                if status != 503:
+                    return status
+
+        asking = [asyncio.create_task(asked(each)) for each in (follower, router, router)]
+        try:
+            assert await until(lambda: world.counted("applied iris:1 3"), 30), world.calls
+        finally:
+            release.set()
+        assert set(await asyncio.gather(*asking)) == {200}
+
+
+async def test_an_orderly_stop_hands_over_at_once(world: Installation) -> None:
+    await world.registry.add_version(version(), [])
+    first, second = await world.started("controller"), await world.started("controller")
+    assert await until(lambda: world.counted("applied iris:1"), 20)
+    assert await first.stop() == 0
+    assert await world.leader(within=5) is second
+    assert world.counted("apply") == 1
+
+
+async def test_a_call_to_a_follower_is_the_leaders(world: Installation) -> None:
+    await world.registry.add_version(version(), [])
+    await world.started("controller")
+    second = await world.started("controller")
+    assert await until(lambda: world.counted("applied iris:1"), 20)
+    path = f"{second.url}/api/models/iris/versions/1"
+    assert (await world.http.post(f"{path}/sleep")).status_code == 202
+    assert await until(lambda: world.counted("delete iris:1"), 20)
+    assert (await world.http.post(f"{path}/wake")).status_code == 202
+    assert await until(lambda: world.counted("applied iris:1") == 2, 20)
+    report = {"router": "x", "loads": []}
+    for url, status in ((second.url, 503), ((await world.leader()).url, 401)):
+        refused = await world.http.post(f"{url}/internal/loads", json=report)
+        assert refused.status_code == status
+
+
+async def test_a_router_needs_a_database_to_share(world: Installation) -> None:
+    router = world.process("router")
+    del router.environment["LONGSHORE_DATABASE"]
+    with pytest.raises(AssertionError, match="a router reads the models from the database"):
+        await router.start()
+    assert not (router.directory / "state").exists()
+
+
+async def test_a_controller_on_the_file_of_another_is_refused(world: Installation) -> None:
+    up = world.process("up")
+    controller = world.process("controller")
+    for each in (up, controller):
+        del each.environment["LONGSHORE_DATABASE"]
+    await up.start()
+    controller.directory = up.directory
+    with pytest.raises(AssertionError, match=r"another Longshore \(process \d+\) runs"):
+        await controller.start()
+
+
+async def test_a_killed_platform_with_its_own_file_starts_to_act_at_once(
+    world: Installation,
+) -> None:
+    up = world.process("up")
+    del up.environment["LONGSHORE_DATABASE"]
+    for _ in range(2):
+        await up.start()
+        # Far sooner than a lease ends.
+        assert await until(lambda: "this process leads" in up.log, 3)
+        up.kill()
