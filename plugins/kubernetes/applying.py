@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from longshore.core.errors import Unavailable
+from longshore.core.errors import Unavailable, WorkloadFailed
 from longshore.core.types import ReplicaState, Workload
 from longshore.plugins.kubernetes.client import SCALE_MANAGER, ApiError
 from longshore.plugins.kubernetes.cluster import Cluster
@@ -32,6 +32,7 @@ from longshore.plugins.kubernetes.manifests import METRIC, manifests
 from longshore.plugins.kubernetes.metrics import API
 from longshore.plugins.kubernetes.pods import AS_REGISTERED
 from longshore.plugins.kubernetes.replicas import Pod, Replicas
+from longshore.plugins.kubernetes.strangers import found, whose
 from longshore.plugins.kubernetes.wanted import Wanted
 from longshore.plugins.kubernetes.wishes import Wish, correction, differences
 
@@ -85,6 +86,8 @@ class Applier:
         name, wish = wanted.name, manifests(wanted)
         if not workload.replicas and not wanted.autoscaled and not self._deployment(name):
             return
+        for kind in wish:
+            await self._refuse_strangers(kind, name)
         for kind in OURS:
             if kind in wish:
                 await self._apply(kind, wish[kind])
@@ -242,6 +245,23 @@ class Applier:
         return self._caches[DEPLOYMENT].get(name)
 
     # --- doing it -----------------------------------------------------------------------------
+
+    async def _refuse_strangers(self, kind: Kind, name: str) -> None:
+        """Look whether a name is free that the caches do not know.
+
+        Raises:
+            WorkloadFailed: it is taken.
+        """
+        if kind not in self._caches or self._caches[kind].get(name):
+            return
+        item = await found(self._client, kind, name)
+        if item and (other := whose(item, self._cluster.owner)):
+            raise WorkloadFailed(
+                f"the namespace {self._own.namespace} has a {kind.name} {name} that belongs to "
+                f"{other}",
+                hint="It is left alone. Remove it or give Longshore another namespace, then: "
+                f"longshore wake NAME:VERSION. See it: kubectl get {kind.plural} {name}",
+            )
 
     async def _apply(self, kind: Kind, manifest: Json) -> None:
         try:

@@ -64,6 +64,7 @@ from longshore.plugins.kubernetes.reasons import container_status, refusal
 from longshore.plugins.kubernetes.replicas import Replicas
 from longshore.plugins.kubernetes.settings import KubernetesSettings
 from longshore.plugins.kubernetes.statuses import key_of, status_of
+from longshore.plugins.kubernetes.strangers import found, whose
 from longshore.plugins.kubernetes.watch import Cache
 
 log = logging.getLogger(__name__)
@@ -307,13 +308,24 @@ class KubernetesBackend:
         client = opened.cluster.client
         # The Deployment last: as long as it is there, whatever is left of the version is seen.
         for kind in sorted(OURS, key=lambda kind: kind is DEPLOYMENT):
-            await client.delete(kind, name)
+            if await self._is_ours(opened, kind, name):
+                await client.delete(kind, name)
         opened.applier.forget(name)
         pods = opened.replicas.by_workload().get(name, ())
         # Their requests have been answered; what they would wait for has happened.
         options: Json = {"gracePeriodSeconds": STOP_GRACE}
         await asyncio.gather(*(client.delete(POD, each.name, options) for each in pods))
         await opened.applier.until_gone(name)
+
+    async def _is_ours(self, opened: _Opened, kind: Kind, name: str) -> bool:
+        """Return whether there may be such an object, and it is no stranger's."""
+        cluster = opened.cluster
+        cache = cluster.caches.get(kind)
+        if cache is None or cache.get(name):
+            return True
+        # It may be so new that the cache has not heard of it.
+        item = await found(cluster.client, kind, name)
+        return item is not None and not whose(item, cluster.owner)
 
     @property
     def _ready(self) -> _Opened:

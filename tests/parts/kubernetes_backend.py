@@ -63,9 +63,14 @@ class KubernetesBackends:
         self._stack = stack
 
     async def open(
-        self, installation: str = "", *, platform: Settings | None = None, **settings: object
+        self,
+        installation: str = "",
+        *,
+        platform: Settings | None = None,
+        to_read: bool = False,
+        **settings: object,
     ) -> KubernetesBackend:
-        """Open a backend on the cluster."""
+        """Open a backend on the cluster; as a router does, if it is only to be read."""
         backend = KubernetesBackend(
             platform or Settings(state=self._state),
             KubernetesSettings.model_validate(
@@ -74,5 +79,5 @@ class KubernetesBackends:
             environment=os.environ,
         )
         self._stack.push_async_callback(backend.close, stop_workloads=True)
-        await backend.open(installation or self.installation)
+        await (backend.open_to_read if to_read else backend.open)(installation or self.installation)
         return backend

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,9 @@ class Installation:
     http: httpx.AsyncClient
     processes: list[Process] = field(default_factory=list)
 
-    def process(self, *command: str, database: str = "", **variables: str) -> Process:
+    def process(
+        self, *command: str, database: str = "", config: Path | None = None, **variables: str
+    ) -> Process:
         """Return one that is not started yet."""
         clean = {
             name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_")
@@ -101,13 +104,15 @@ class Installation:
             "LONGSHORE_GRACE": "2",
             **variables,
         }
-        plugins = ["--config", str(self.directory / "plugins.toml")]
+        plugins = ["--config", str(config or self.directory / "plugins.toml")]
         place = self.directory / f"{command[0]}-{len(self.processes)}"
         self.processes.append(Process([*command, *plugins], place, environment))
         return self.processes[-1]
 
-    async def started(self, *command: str, **options: str) -> Process:
-        process = self.process(*command, **options)
+    async def started(
+        self, *command: str, database: str = "", config: Path | None = None
+    ) -> Process:
+        process = self.process(*command, database=database, config=config)
         await process.start()
         return process
 
@@ -141,6 +146,20 @@ class Installation:
         answer = await self.http.post(f"{process.url}/v1/models/{name}/predict", content=b"[1]")
         return answer.status_code
 
+    async def answered_by(
+        self, process: Process, name: str, version: str, within: float = 60
+    ) -> bool:
+        """Return whether a version answers the model's requests in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while True:
+                    path = f"{process.url}/v1/models/{name}/predict"
+                    answer = await self.http.post(path, content=b"[1]")
+                    if answer.headers.get("x-longshore-version") == version:
+                        return True
+                    await asyncio.sleep(0.1)
+        return False
+
     async def serves(self, process: Process, name: str = "iris", within: float = 30) -> bool:
         """Return whether a process answers predictions in time."""
         with contextlib.suppress(TimeoutError):
@@ -149,6 +168,25 @@ class Installation:
                     await asyncio.sleep(0.1)
                 return True
         return False
+
+
+@contextlib.asynccontextmanager
+async def steady(
+    world: Installation, *processes: Process, name: str = "iris"
+) -> AsyncIterator["Counter[int]"]:
+    """Ask all of them again and again while the context is open, and count the statuses."""
+    statuses: Counter[int] = Counter()
+
+    async def ask(process: Process) -> None:
+        while True:
+            statuses[await world.predict(process, name)] += 1
+            await asyncio.sleep(0.05)
+
+    asking = [asyncio.create_task(ask(each)) for each in processes]
+    yield statuses
+    for each in asking:
+        each.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

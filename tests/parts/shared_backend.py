@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+import longshore
 from longshore import (
     Address,
     Endpoint,
@@ -42,7 +43,7 @@ class Plugin:
         self._settings = settings
 
     @hookimpl
-    def longshore_backend(self, settings: Settings) -> "SharedBackend":
+    def longshore_backend(self, settings: longshore.Settings) -> "SharedBackend":
         return SharedBackend(self._settings)
 
 

@@ -4,9 +4,7 @@ import asyncio
 import re
 import signal
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +12,7 @@ import pytest
 from examples_of import version
 from parts.postgres import Postgres
 from parts.replica import Exchange
-from parts.roles import Installation, Process, installation
+from parts.roles import Installation, Process, installation, steady
 from parts.routed import until
 from parts.tcp_proxy import TcpProxy
 
@@ -28,23 +26,6 @@ IRIS, ROSES = VersionKey("iris", "1"), VersionKey("roses", "1")
 async def world(tmp_path: Path, postgres: Postgres) -> AsyncIterator[Installation]:
     async with installation(tmp_path, postgres.new_database()) as running:
         yield running
-
-
-@asynccontextmanager
-async def steady(world: Installation, *processes: Process) -> AsyncIterator["Counter[int]"]:
-    """Ask all of them again and again while the context is open, and count the statuses."""
-    statuses: Counter[int] = Counter()
-
-    async def ask(process: Process) -> None:
-        while True:
-            statuses[await world.predict(process)] += 1
-            await asyncio.sleep(0.05)
-
-    asking = [asyncio.create_task(ask(each)) for each in processes]
-    yield statuses
-    for each in asking:
-        each.cancel()
-    await asyncio.gather(*asking, return_exceptions=True)
 
 
 async def answers(world: Installation, url: str, within: float = 30) -> bool:

@@ -164,6 +164,26 @@ async def test_others_are_left_alone(
     assert "somebody-elses" in kubectl.names("configmaps")
 
 
+async def test_a_name_that_somebody_else_has_taken_is_left_to_them(
+    backend: KubernetesBackend, workload: Build, kubectl: Kubectl
+) -> None:
+    name = object_name(backend_owner(backend), IRIS)
+    kubectl.run("create", "namespace", kubectl.namespace)
+    kubectl.run("create", "service", "clusterip", name, "--tcp=80")
+    with pytest.raises(WorkloadFailed, match=f"has a Service {name} that belongs to somebody"):
+        await backend.apply(workload())
+    label = "longshore.io/owner=another"
+    kubectl.run("label", "service", name, label)
+    with pytest.raises(WorkloadFailed, match=r"another installation of Longshore \(another\)"):
+        await backend.apply(workload())
+    await backend.delete(IRIS)
+    assert kubectl.names("services") == [name]
+    assert kubectl.names("deployments") == []
+    kubectl.run("delete", "service", name)
+    await backend.apply(workload())
+    await eventually(backend, ready)
+
+
 async def test_close_removes_everything(
     backends: KubernetesBackends, workload: Build, kubectl: Kubectl
 ) -> None:

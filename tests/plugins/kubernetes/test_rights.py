@@ -1,18 +1,26 @@
 """The rights in deploy/kubernetes/rights.yaml suffice, and each of them is used."""
 
+import asyncio
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from examples_of import serving, version
 from parts.backends import IRIS, LOGIN, Build, eventually, exited, ready
 from parts.kubectl import Kubectl
 from parts.kubernetes_backend import KubernetesBackends, cluster_copy
+from parts.routed import until
 from pydantic import SecretStr
 
+from longshore.core.errors import Unavailable
 from longshore.core.settings import RegistryLogin, Settings
+from longshore.core.types import Version
+from longshore.plugins.kubernetes.applying import Applier
+from longshore.plugins.kubernetes.backend import KubernetesBackend
 from longshore.plugins.kubernetes.client import ApiError, Client
 
 RIGHTS = Path(__file__).parents[3] / "deploy" / "kubernetes" / "rights.yaml"
@@ -26,11 +34,13 @@ Right = tuple[str, str, str]
 """API group, resource, verb."""
 
 
-def granted() -> set[Right]:
+def granted(account: str) -> set[Right]:
+    """Return what a service account may do."""
     documents: list[dict[str, Any]] = list(yaml.safe_load_all(RIGHTS.read_text()))
     return {
         (group, resource, verb)
         for each in documents
+        if each["metadata"]["name"] == account
         for rule in each.get("rules") or ()
         for group in rule["apiGroups"]
         for resource in rule["resources"]
@@ -56,8 +66,8 @@ def rights_of(call: Any, status: int) -> set[Right]:
 
 
 @pytest.fixture
-def limited(cluster: str, kubectl: Kubectl, tmp_path: Path) -> Iterator[Path]:
-    """A kubeconfig of a service account that has these rights and no others."""
+def given(kubectl: Kubectl) -> Iterator[None]:
+    """The rights, in a namespace of the test's."""
     unique = kubectl.namespace
     text = RIGHTS.read_text().replace("namespace: longshore", f"namespace: {unique}")
     # What is not in the namespace needs a name of its own.
@@ -66,20 +76,27 @@ def limited(cluster: str, kubectl: Kubectl, tmp_path: Path) -> Iterator[Path]:
     )
     kubectl.run("create", "namespace", unique)
     kubectl.run("apply", "--filename=-", given=text)
-    token = kubectl.run("create", "token", "longshore").strip()
-    yield cluster_copy(cluster, tmp_path, user={"token": token})
+    yield
     for kind in ("clusterrolebinding", "clusterrole"):
         kubectl.run("delete", kind, unique)
 
 
-@pytest.mark.kubernetes
-async def test_the_rights_suffice_and_each_is_used(
-    backends: KubernetesBackends,
-    workload: Build,
-    limited: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    kubectl: Kubectl,
-) -> None:
+@pytest.fixture
+def limited(cluster: str, kubectl: Kubectl, tmp_path: Path, given: None) -> Callable[[str], str]:
+    """Writes a kubeconfig of a service account that has these rights and no others."""
+
+    def write(account: str) -> str:
+        token = kubectl.run("create", "token", account).strip()
+        directory = tmp_path / account
+        directory.mkdir()
+        return str(cluster_copy(cluster, directory, user={"token": token}))
+
+    return write
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> set[Right]:
+    """Rights that were needed since."""
     used: set[Right] = set()
     send = Client._send  # noqa: SLF001 - every request passes here
 
@@ -95,12 +112,59 @@ async def test_the_rights_suffice_and_each_is_used(
         return response
 
     monkeypatch.setattr(Client, "_send", recorded)
+    return used
+
+
+@pytest.mark.kubernetes
+async def test_a_router_needs_nothing_but_endpoint_slices(
+    backends: KubernetesBackends,
+    workload: Build,
+    limited: Callable[[str], str],
+    used: set[Right],
+) -> None:
+    router = await backends.open(kubeconfig=limited("longshore-router"), to_read=True)
+    key = version("iris").model_copy(update={"serving": serving()})
+    assert await router.endpoints([key]) == {IRIS: ()}
+    assert await until(lambda: used == granted("longshore-router")), used
+    controller = await backends.open()
+    await controller.apply(workload(replicas=2))
+    there = await eventually(controller, lambda found: len(found) == 2 and ready(found))
+    assert await told(router, key, {(each.id, str(each.address)) for each in there})
+    await controller.apply(workload(replicas=1))
+    (left,) = await eventually(controller, lambda found: len(found) == 1)
+    assert await told(router, key, {(left.id, str(left.address))})
+    with pytest.raises(Unavailable):
+        await router.list()
+
+
+async def told(router: KubernetesBackend, version: Version, there: set[tuple[str, str]]) -> bool:
+    """Return whether a router comes to know these replicas and no others."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(30):
+            while True:
+                found = (await router.endpoints([version]))[version.key]
+                if {(each.replica, str(each.address)) for each in found} == there:
+                    return True
+                await asyncio.sleep(0.1)
+    return False
+
+
+@pytest.mark.kubernetes
+async def test_the_rights_suffice_and_each_is_used(
+    *,
+    backends: KubernetesBackends,
+    workload: Build,
+    limited: Callable[[str], str],
+    used: set[Right],
+    monkeypatch: pytest.MonkeyPatch,
+    kubectl: Kubectl,
+) -> None:
     user, password = LOGIN
     image = workload().image
     login = RegistryLogin(username=user, password=SecretStr(password))
     platform = Settings(registries={image.partition("/")[0]: login})
     backend = await backends.open(
-        kubeconfig=str(limited), platform=platform, router_networks=["0.0.0.0/0"]
+        kubeconfig=limited("longshore"), platform=platform, router_networks=["0.0.0.0/0"]
     )
     await backend.nodes()
     several = {"min": 1, "max": 3}
@@ -112,8 +176,11 @@ async def test_the_rights_suffice_and_each_is_used(
     await backend.apply(workload(env={"EXIT": "3"}))
     async for _ in backend.logs(IRIS):
         pass
+    # As if the cluster served the metrics that an autoscaler goes by.
+    monkeypatch.setattr(Applier, "_may_autoscale", lambda *_: True)
+    for _ in range(2):
+        await backend.apply(workload(scaling=several))
+    assert kubectl.names("horizontalpodautoscalers")
     await backend.delete(IRIS)
-    # Autoscalers are made only where the cluster serves the metrics, which takes a whole platform.
-    used |= {("autoscaling", "horizontalpodautoscalers", each) for each in ("create", "patch")}
-    assert used == granted()
+    assert used == granted("longshore")
     assert kubectl.names("deployments") == []

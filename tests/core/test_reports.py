@@ -1,0 +1,193 @@
+"""What routers tell the leader, and when a replica is left alone by all of them."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+import pytest
+from examples_of import NOON, version
+
+from longshore.core.names import VersionKey
+from longshore.core.reports import SILENT, Reply, Report, Reports, together
+from longshore.core.routes import ModelRoute, VersionRoute
+from longshore.core.types import Address, Endpoint, Load, State, TrafficRule
+
+IRIS = VersionKey("iris", "1")
+
+
+class Table:
+    """This process's own."""
+
+    def __init__(self) -> None:
+        self.observed = Load(key=IRIS)
+        self.busy: set[str] = set()
+
+    async def update(self, route: ModelRoute) -> None: ...
+
+    async def remove(self, name: str) -> None: ...
+
+    async def drain(self, replicas: Collection[str], within: float) -> bool:
+        return not self.busy.intersection(replicas)
+
+    def loads(self) -> Sequence[Load]:
+        return [self.observed]
+
+    def load(self, key: VersionKey) -> Load:
+        return self.observed if key == IRIS else Load(key=key)
+
+
+class World:
+    def __init__(self) -> None:
+        self.table = Table()
+        self.time = 0.0
+        self.reports = Reports(self.table, clock=lambda: self.time)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def load(in_flight: int = 0, held: int = 0, minute: int = 0) -> Load:
+    at = NOON + timedelta(minutes=minute)
+    return Load(
+        key=IRIS,
+        in_flight=in_flight,
+        held=held,
+        rate=in_flight,
+        last_request_at=at,
+        last_answer_at=at,
+    )
+
+
+def report(router: str, *loads: Load, **quiet: int) -> Report:
+    return Report(router=router, loads=loads, quiet=quiet)
+
+
+def test_the_newest_reports_of_all_are_added_to_what_is_seen_here(world: World) -> None:
+    world.table.observed = load(1, minute=1)
+    world.reports.take(report("a", load(9, minute=3)))
+    world.reports.take(report("a", load(2, minute=4)))
+    world.reports.take(report("b", load(3, 5, minute=2)))
+    total = world.reports.load(IRIS)
+    assert (total.in_flight, total.held, total.rate) == (6, 5, 6)
+    assert total.last_answer_at == NOON + timedelta(minutes=4)
+    assert world.reports.loads() == [total]
+    wants = Report(router="a", loads=(), wants_sums=True)
+    assert world.reports.take(wants).loads == (world.reports.load(IRIS),)
+    assert world.reports.take(report("a")).loads == ()
+
+
+def test_a_router_that_falls_silent_counts_no_more_but_when_it_was_last_called(
+    world: World,
+) -> None:
+    world.reports.take(report("a", load(2, minute=4)))
+    world.time += SILENT + 0.1
+    world.reports.take(report("b", load(3, minute=2)))
+    total = world.reports.load(IRIS)
+    assert (total.in_flight, total.rate) == (3, 3)
+    assert total.last_request_at == total.last_answer_at == NOON + timedelta(minutes=4)
+    assert world.reports.live() == ["b"]
+
+
+async def test_nothing_is_kept_of_a_model_that_is_gone(world: World) -> None:
+    world.reports.take(report("a", load(2, minute=4)))
+    world.time += SILENT + 0.1
+    assert world.reports.load(IRIS).last_request_at
+    await world.reports.remove("iris")
+    assert world.reports.load(IRIS).last_request_at is None
+
+
+def test_the_first_request_that_is_held_is_told_at_once(world: World) -> None:
+    told: list[None] = []
+    world.reports.hurried = lambda: told.append(None)
+    world.reports.take(report("a", load(held=1)))
+    world.reports.take(report("a", load(held=2)))
+    assert len(told) == 1
+    world.reports.take(report("a", load(held=0)))
+    world.reports.take(report("a", load(held=1)))
+    assert len(told) == 2
+
+
+async def test_a_replica_is_drained_when_all_routers_leave_it_alone(world: World) -> None:
+    reports = world.reports
+    for router in "ab":
+        reports.take(report(router))
+    draining = asyncio.create_task(reports.drain(["r1", "r2"], 30))
+    await asyncio.sleep(0)
+    told = reports.take(report("a")).retiring
+    assert told.keys() == {"r1", "r2"}
+    reports.take(report("a", **told))
+    reports.take(report("b", r1=told["r1"]))
+    await asyncio.sleep(0.2)
+    assert not draining.done(), "b still has requests on r2"
+    reports.take(report("b", **told))
+    assert await asyncio.wait_for(draining, 5)
+    # Until it is gone, nobody is to send requests there again.
+    assert reports.take(report("a")).retiring == told
+
+
+async def test_an_answer_to_an_earlier_word_does_not_count(world: World) -> None:
+    reports = world.reports
+    reports.take(report("a"))
+    first = asyncio.create_task(reports.drain(["r1"], 30))
+    await asyncio.sleep(0)
+    told = reports.take(report("a")).retiring
+    reports.take(report("a", **told))
+    assert await asyncio.wait_for(first, 5)
+    # It is to stay after all, and to go after all.
+    endpoint = Endpoint(replica="r1", address=Address(host="127.0.0.1", port=1))
+    routed = VersionRoute(version=version(), endpoints=(endpoint,), state=State.READY)
+    await reports.update(ModelRoute(name="iris", traffic=TrafficRule(), versions=(routed,)))
+    assert reports.take(report("a", **told)).retiring == {}
+    second = asyncio.create_task(reports.drain(["r1"], 30))
+    await asyncio.sleep(0.2)
+    reports.take(report("a", **told))
+    await asyncio.sleep(0.2)
+    assert not second.done()
+    second.cancel()
+
+
+async def test_a_router_that_falls_silent_is_not_waited_for(world: World) -> None:
+    world.reports.take(report("a"))
+    draining = asyncio.create_task(world.reports.drain(["r1"], 1000))
+    await asyncio.sleep(0.2)
+    assert not draining.done()
+    world.time += SILENT + 0.1
+    assert await asyncio.wait_for(draining, 5)
+
+
+async def test_nobody_is_waited_for_longer_than_that(world: World) -> None:
+    world.reports.take(report("a"))
+    assert not await asyncio.wait_for(world.reports.drain(["r1"], 0.2), 5)
+    world.table.busy = {"r1"}
+    assert not await world.reports.drain(["r1"], 0.1)
+
+
+async def test_a_follower_knows_the_sums_and_what_to_leave_alone(world: World) -> None:
+    world.table.observed = load(1)
+    world.reports.heard(Reply(retiring={"r1": 7, "r2": 8}, loads=(load(5),)))
+    assert world.reports.load(IRIS).in_flight == 5
+    assert world.reports.retiring() == {"r1": 7, "r2": 8}
+    world.table.busy = {"r2"}
+    assert await world.reports.quiet(world.reports.retiring()) == {"r1": 7}
+    assert world.reports.own() == [load(1)]
+    world.time += SILENT + 0.1
+    assert world.reports.load(IRIS).in_flight == 1
+    world.reports.heard(Reply(retiring={"r1": 7}, loads=(load(5),)))
+    world.reports.forget()
+    assert world.reports.load(IRIS).in_flight == 1
+    assert world.reports.retiring() == {}
+
+
+async def test_a_drain_of_nothing_waits_for_nobody(world: World) -> None:
+    world.reports.take(report("a"))
+    assert await world.reports.drain([], 1000)
+
+
+def test_loads_are_added_up_field_by_field() -> None:
+    bare = Load(key=IRIS)
+    assert together(bare, load(1, 2)) == load(1, 2)
+    assert together(load(1, minute=5), load(2, minute=3)).last_request_at == NOON + timedelta(
+        minutes=5
+    )
