@@ -57,6 +57,9 @@ DRAIN = 30.0
 
 LOADS_EVERY = timedelta(seconds=30)
 
+GATHER = timedelta(seconds=3)
+"""After it began to lead, while routers have not told yet what they carry, nothing is made less."""
+
 MOST_AT_WORK = 16
 """How many versions are started, changed or stopped at once."""
 
@@ -152,6 +155,7 @@ class Controller:
         self._earlier: Mapping[VersionKey, Load] | None = None
         """What was observed before this controller came."""
         self._next_try: datetime | None = None
+        self._led_since: datetime | None = None
         self.passes = 0
         """How many passes were completed."""
 
@@ -179,6 +183,7 @@ class Controller:
 
     def leadership_changed(self) -> None:
         """Begin to act, by a full pass at once; or cease to, in the midst of whatever is done."""
+        self._led_since = self._now()
         if not self._leadership.leads:
             for task in self._tasks:
                 task.cancel()
@@ -363,6 +368,8 @@ class Controller:
             "longshore_scale", version=record.version, load=load, replicas=ready
         )
         wanted = max(scaling.min, 1, min(scaling.max, answer.value.replicas if answer else 1))
+        if self._led_since and self._now() - self._led_since < GATHER:
+            wanted = max(wanted, min(len(have.replicas) if have else 0, scaling.max))
         if answer and work.scaled_to not in (None, wanted) and self._leadership.leads:
             decision = Decision(
                 hook="longshore_scale",
