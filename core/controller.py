@@ -19,7 +19,6 @@ from longshore.core.convergence import (
     Action,
     Step,
     converge,
-    endpoints_of,
     surplus,
     workload_of,
 )
@@ -32,8 +31,8 @@ from longshore.core.names import VersionKey
 from longshore.core.protocols import Backend, Registry
 from longshore.core.publishing import Publisher, route_of
 from longshore.core.routes import RouteTable
+from longshore.core.scaler import Scaler
 from longshore.core.types import (
-    Decision,
     Event,
     Load,
     Model,
@@ -83,7 +82,6 @@ class _Work:
     retry_now: bool = False
     stopping: bool = False
     """Replicas were stopped on purpose; that they exited is no failure."""
-    scaled_to: int | None = None
 
     @property
     def busy(self) -> bool:
@@ -156,6 +154,15 @@ class Controller:
         """What was observed before this controller came."""
         self._next_try: datetime | None = None
         self._led_since: datetime | None = None
+        self._scaler = Scaler(
+            registry,
+            hooks,
+            table,
+            kick=self.kick,
+            acts=lambda: leadership.leads,
+            gathers=lambda: self._gathers,
+            now=now,
+        )
         self.passes = 0
         """How many passes were completed."""
 
@@ -171,7 +178,10 @@ class Controller:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the loop while the context is open."""
-        tasks = [asyncio.create_task(self._loop(), name="controller")]
+        tasks = [
+            asyncio.create_task(self._loop(), name="controller"),
+            asyncio.create_task(self._scaler.run(), name="scaler"),
+        ]
         tasks += [
             asyncio.create_task(heed(backend, self.kick, self._interval), name=f"watch {name}")
             for name, backend in self._backends.items()
@@ -180,6 +190,11 @@ class Controller:
             yield
         finally:
             await _cancel([*tasks, *self._tasks])
+
+    @property
+    def _gathers(self) -> bool:
+        """Whether routers may not have told yet what they carry."""
+        return self._led_since is not None and self._now() - self._led_since < GATHER
 
     def leadership_changed(self) -> None:
         """Begin to act, by a full pass at once; or cease to, in the midst of whatever is done."""
@@ -283,6 +298,7 @@ class Controller:
             version = known.get(key)
             if version is None or work.registered not in (None, version.created_at):
                 del self._work[key]
+                self._scaler.forget(key)
                 anew.add(key)
                 if work.task:
                     work.task.cancel()
@@ -336,7 +352,7 @@ class Controller:
                 version=record.version,
             )
             work.fingerprint = work.base.fingerprint
-        wanted = await self._wanted(record, work, have)
+        wanted = await self._scaler.wanted(record, have)
         world.wanted[key] = wanted
         step = converge(
             record,
@@ -351,38 +367,6 @@ class Controller:
         if not work.busy:
             work.retry_now = False
         world.steps[key] = record, step
-
-    async def _wanted(self, record: VersionRecord, work: _Work, have: WorkloadStatus | None) -> int:
-        if record.wish is Wish.SLEEP:
-            return 0
-        scaling = record.version.spec.scaling
-        if scaling.max <= 1:
-            return 1
-        if have and have.autoscaled:
-            # The number is its autoscaler's, and nobody else writes it.
-            return len(have.replicas) or max(scaling.min, 1)
-        key = record.version.key
-        ready = len(endpoints_of(have))
-        load = self._table.load(key)
-        answer = await self._hooks.first(
-            "longshore_scale", version=record.version, load=load, replicas=ready
-        )
-        wanted = max(scaling.min, 1, min(scaling.max, answer.value.replicas if answer else 1))
-        if self._led_since and self._now() - self._led_since < GATHER:
-            wanted = max(wanted, min(len(have.replicas) if have else 0, scaling.max))
-        if answer and work.scaled_to not in (None, wanted) and self._leadership.leads:
-            decision = Decision(
-                hook="longshore_scale",
-                plugin=answer.plugin,
-                outcome=wanted,
-                inputs={"in_flight": load.in_flight, "rate": load.rate, "ready": ready},
-                why=answer.value.why,
-                at=self._now(),
-            )
-            with contextlib.suppress(Unavailable):
-                await self._registry.add_decisions(key, [decision])
-        work.scaled_to = wanted
-        return wanted
 
     async def _know_the_earlier_loads(self) -> None:
         """Read once what was called before this start, when nobody has called anything yet."""

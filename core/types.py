@@ -424,6 +424,11 @@ class Load(Value):
     held: int = 0
     rate: float = 0.0
     """Requests a second, over the last minute."""
+    recent: float | None = None
+    """Requests in flight and held, averaged over the last 6 seconds; None where only the moment is
+    known."""
+    average: float | None = None
+    """The same over the last minute."""
     last_request_at: datetime | None = None
     last_answer_at: datetime | None = None
 

@@ -1,0 +1,127 @@
+"""How many replicas each version should have: asks the plugins, and remembers what they said."""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from longshore.core.averages import Averages
+from longshore.core.convergence import endpoints_of
+from longshore.core.errors import Unavailable
+from longshore.core.hooks import Hooks
+from longshore.core.names import VersionKey
+from longshore.core.protocols import Registry
+from longshore.core.routes import RouteTable
+from longshore.core.types import Decision, Load, VersionRecord, Wish, WorkloadStatus
+
+SAMPLE_EVERY = 1.0
+"""Seconds between samples of the loads of those versions that are scaled here."""
+
+
+class Scaler:
+    """Decides the number of replicas where no autoscaler of a backend does.
+
+    Args:
+        registry: where decisions are kept.
+        hooks: the plugins, which decide.
+        table: what routers observe.
+        kick: asks the controller for a pass soon.
+        acts: whether this process leads, and is to leave word of what it decides.
+        gathers: whether routers may not have told yet what they carry; nothing is made less then.
+        now: the time of day.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        hooks: Hooks,
+        table: RouteTable,
+        *,
+        kick: Callable[[], None],
+        acts: Callable[[], bool],
+        gathers: Callable[[], bool],
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._hooks = hooks
+        self._table = table
+        self._kick = kick
+        self._acts = acts
+        self._gathers = gathers
+        self._now = now
+        self._clock = clock
+        self._averages = Averages()
+        self._scaled: dict[VersionKey, int] = {}
+        """What each version that is scaled here was last scaled to."""
+        self._full: dict[VersionKey, float] = {}
+        """How many requests these replicas carry at their target; infinite where there can be no
+        more of them."""
+
+    async def run(self) -> None:
+        """Take samples, and ask for a pass where one shows more than the replicas are to carry.
+
+        Runs until it is cancelled.
+        """
+        while True:
+            await asyncio.sleep(SAMPLE_EVERY)
+            loads = [self._table.load(key) for key in self._scaled]
+            self._averages.sample(loads, self._clock())
+            if any(load.in_flight + load.held > self._full[load.key] for load in loads):
+                self._kick()
+
+    async def wanted(self, record: VersionRecord, have: WorkloadStatus | None) -> int:
+        """Return how many replicas a version should have.
+
+        Args:
+            record: the version, and what is wished of it.
+            have: what runs of it.
+        """
+        key, scaling = record.version.key, record.version.spec.scaling
+        least = max(scaling.min, 1)
+        if record.wish is not Wish.RUN or scaling.max <= 1 or (have and have.autoscaled):
+            self.forget(key)
+            if record.wish is not Wish.RUN:
+                return 0
+            # The number of an autoscaler is its own, and nobody else writes it.
+            return len(have.replicas) or least if have and have.autoscaled else 1
+        ready = len(endpoints_of(have))
+        load = self._averages.told(self._table.load(key), self._clock())
+        answer = await self._hooks.first(
+            "longshore_scale", version=record.version, load=load, replicas=ready
+        )
+        wanted = max(least, min(scaling.max, answer.value.replicas if answer else 1))
+        if self._gathers():
+            wanted = max(wanted, min(len(have.replicas) if have else 0, scaling.max))
+        if answer and self._scaled.get(key, wanted) != wanted and self._acts():
+            decision = Decision(
+                hook="longshore_scale",
+                plugin=answer.plugin,
+                outcome=wanted,
+                inputs={**_seen(load), "ready": ready, "before": self._scaled[key]},
+                why=answer.value.why,
+                at=self._now(),
+            )
+            with contextlib.suppress(Unavailable):
+                await self._registry.add_decisions(key, [decision])
+        self._scaled[key] = wanted
+        self._full[key] = wanted * scaling.target if wanted < scaling.max else math.inf
+        return wanted
+
+    def forget(self, key: VersionKey) -> None:
+        """Let go of a version that is scaled here no more; if it never was, return silently."""
+        self._scaled.pop(key, None)
+        self._full.pop(key, None)
+
+
+def _seen(load: Load) -> dict[str, float]:
+    return {
+        "in_flight": load.in_flight,
+        "held": load.held,
+        "recent": round(load.recent or 0, 1),
+        "average": round(load.average or 0, 1),
+        "rate": load.rate,
+    }
