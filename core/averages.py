@@ -9,7 +9,7 @@ from longshore.core.types import Load
 if TYPE_CHECKING:
     from longshore.core.names import VersionKey
 
-RECENT = 6.0
+RECENT = 3.0
 AVERAGE = 60.0
 """Seconds over which ``Load.recent`` and ``Load.average`` are taken."""
 

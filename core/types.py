@@ -425,7 +425,7 @@ class Load(Value):
     rate: float = 0.0
     """Requests a second, over the last minute."""
     recent: float | None = None
-    """Requests in flight and held, averaged over the last 6 seconds; None where only the moment is
+    """Requests in flight and held, averaged over the last 3 seconds; None where only the moment is
     known."""
     average: float | None = None
     """The same over the last minute."""

@@ -45,12 +45,14 @@ class Memory:
         now: seconds of a clock that never goes back.
     """
 
-    __slots__ = ("_needed", "asked", "panics_until", "wanted")
+    __slots__ = ("_needed", "asked", "panics_until", "settled", "wanted")
 
     def __init__(self, wanted: int, now: float) -> None:
         self.wanted = wanted
         self.asked = now
         self.panics_until = -math.inf
+        self.settled = -math.inf
+        """When what is observed is no more that of fewer replicas."""
         # Only what may be the most of a later moment is kept, so that they fall.
         self._needed: deque[tuple[float, int]] = deque([(now, wanted)])
 
@@ -138,6 +140,12 @@ def decide(
         return current if about else math.ceil(demand / bounds.target)
 
     steady, burst = enough(average), enough(recent)
+    if ready < current:
+        memory.settled = now + RECENT
+    if now < memory.settled and burst < settings.panic_at * current:
+        # What waits until those that are started already are ready tells nothing of how many it
+        # takes then.
+        steady, burst = min(steady, current), min(burst, current)
     if burst > current and burst >= settings.panic_at * max(ready, 1):
         memory.panics_until = now + AVERAGE
     panics = now < memory.panics_until

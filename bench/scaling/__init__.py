@@ -1,0 +1,1 @@
+"""What the scaling makes of traces of load: ``python -m bench.scaling``."""
