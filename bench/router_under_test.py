@@ -19,6 +19,7 @@ import uvloop
 
 from longshore.compose import Sources
 from longshore.core import hookspecs
+from longshore.core.collector import Collector
 from longshore.core.controller import Controller
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
@@ -138,7 +139,8 @@ async def run(options: argparse.Namespace) -> None:
     told: RouteTable = broadcast if options.workers > 1 else table
     registry = SqlRegistry(settings.database_url)
     controller = Controller(registry, {}, hooks, told, interval=60)
-    platform = Platform(settings, hooks, registry, {}, controller)
+    collector = Collector(settings, registry, {}, hooks, told, kick=controller.kick)
+    platform = Platform(settings, hooks, registry, {}, controller, collector=collector)
     routes = [
         *crowd(options.models, options.versions, options.backend),
         *called(options.calls, options.backend),

@@ -113,8 +113,8 @@ def converge(
         retry_now: somebody asked not to wait for the next try.
     """
     seen = _Seen(record, have, now)
-    if record.wish is Wish.SLEEP:
-        status = seen.status(State.ASLEEP)
+    if record.wish is not Wish.RUN:
+        status = _at_rest(seen)
         return Step(status, Action.DELETE if seen.anything and not busy else Action.NONE)
     if busy:
         return Step(_at_work(seen))
@@ -176,6 +176,13 @@ class _Seen:
             "log_tail": self.before.log_tail,
             "exit_code": self.before.exit_code,
         }
+
+
+def _at_rest(seen: _Seen) -> VersionStatus:
+    """It should not run; what still does is on its way out."""
+    if seen.record.wish is Wish.COLLECT and not seen.anything:
+        return seen.status(State.COLLECTED, reason="nobody called it for its retention time")
+    return seen.status(State.ASLEEP)
 
 
 def _at_work(seen: _Seen) -> VersionStatus:

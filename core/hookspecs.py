@@ -74,6 +74,20 @@ def longshore_resolve_image(
     """
 
 
+@hookspec(firstresult=True)
+def longshore_delete_image(
+    image: "Image", settings: "Settings"
+) -> "bool | None | Awaitable[bool | None]":
+    """Delete an image from its registry; the first answer wins; may be async.
+
+    Asked only where ``delete_collected`` is set, and no version goes on with the image's digest.
+
+    :param image: the image.
+    :param settings: the platform's settings, with the credentials for image registries.
+    :return: True where it is gone. Raise ``Unavailable`` where it cannot be deleted now, and why.
+    """
+
+
 @hookspec
 def longshore_profile_image(
     image: "Image",

@@ -7,6 +7,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from longshore.core.collection import Collection
+from longshore.core.collector import Collector
 from longshore.core.controller import Controller
 from longshore.core.errors import Unavailable
 from longshore.core.front import Front
@@ -55,6 +57,7 @@ class Platform(Front):
         registry: Longshore's memory, open.
         backends: where things run, by name.
         controller: makes it so; told when there is something to do.
+        collector: retires versions that nobody calls.
     """
 
     def __init__(
@@ -64,12 +67,15 @@ class Platform(Front):
         registry: Registry,
         backends: Mapping[str, Backend],
         controller: Controller,
+        *,
+        collector: Collector,
     ) -> None:
         self._registration = Registration(settings, hooks, backends)
         super().__init__(settings, hooks, self._registration.contracts)
         self._registry = registry
         self._backends = backends
         self._controller = controller
+        self._collector = collector
 
     async def preflight(self, key: VersionKey, spec: VersionSpec) -> Plan:
         """Work out what ``register`` would do, and store nothing."""
@@ -140,6 +146,20 @@ class Platform(Front):
         await self._registry.set_wish(key, wish, reason)
         await self._tell(Event(kind="wished", key=key, message=reason))
         self._controller.kick()
+
+    async def pin(self, key: VersionKey, *, pinned: bool) -> None:
+        """Say whether a version is never to be collected."""
+        await self._registry.set_pinned(key, pinned=pinned)
+        told = "pinned by a user: it is never collected" if pinned else "unpinned by a user"
+        await self._tell(Event(kind="wished", key=key, message=told))
+
+    async def plan_collection(self) -> Collection:
+        """Tell which versions would be collected now, and why the others would not."""
+        return await self._collector.plan()
+
+    async def collect(self) -> Collection:
+        """Collect what nobody called for its retention time, now instead of within the hour."""
+        return await self._collector.collect()
 
     def logs(self, key: VersionKey, *, tail: int, follow: bool) -> AsyncIterator[str]:
         """Yield a version's log lines, as ``Backend.logs`` does."""

@@ -1,6 +1,7 @@
 """The small interfaces that plugins implement. Their docstrings are promises to both sides."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar, runtime_checkable
 
 from pydantic import JsonValue
@@ -132,6 +133,16 @@ class Registry(Protocol):
 
     async def events(self, key: VersionKey | None = None, limit: int = 100) -> Sequence[Event]:
         """Return the newest events, oldest of them first."""
+
+    async def last_wakes(self) -> Mapping[VersionKey, datetime]:
+        """Return when each version that was ever woken was woken last."""
+
+    async def set_pinned(self, key: VersionKey, *, pinned: bool) -> None:
+        """Say whether a version may be collected.
+
+        Raises:
+            NotFound: there is no such version.
+        """
 
     async def wakes(self, key: VersionKey, limit: int = 100) -> Sequence[Wake]:
         """Return the newest wakes of a version, oldest of them first."""
@@ -273,6 +284,21 @@ class ActsByItself(Protocol):
         """Learn whom to ask whether this process leads; called once, before anything is applied.
 
         While it does not, the backend does nothing of itself: another process does.
+        """
+
+
+@runtime_checkable
+class FreesImages(Protocol):
+    """A backend that keeps images and can let go of one; it is a ``Backend`` besides."""
+
+    async def free_image(self, reference: str) -> None:
+        """Remove an image; if it is not there, or something else needs it, return silently.
+
+        Args:
+            reference: ``repository@sha256:...``.
+
+        Raises:
+            Unavailable: the engine does not answer.
         """
 
 

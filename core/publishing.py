@@ -60,7 +60,7 @@ def followed_route(
     """
 
     def ready(record: VersionRecord) -> tuple[Endpoint, ...]:
-        if record.wish is Wish.SLEEP:
+        if record.wish is not Wish.RUN:
             return ()
         of_backend = endpoints.get(record.version.placement.backend, {})
         found = of_backend.get(record.version.key, ())
@@ -88,7 +88,7 @@ def _version_route(
     have: WorkloadStatus | None,
     wanted: int | None,
 ) -> VersionRoute:
-    if record.wish is Wish.SLEEP:
+    if record.wish is not Wish.RUN:
         wanted = 0
     leaving = () if wanted is None else surplus(have, wanted)
     return VersionRoute(

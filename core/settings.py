@@ -80,6 +80,10 @@ class Settings(Value):
     """Seconds in which an upgraded connection (a WebSocket) may be silent; 0: for ever."""
     tunnel_total: float = Field(default=86_400, ge=0)
     """Seconds that an upgraded connection may be open; 0: for ever."""
+    retention: float = Field(default=30, ge=0)
+    """Days without a call after which a version is collected; 0: never."""
+    delete_collected: bool = False
+    """Delete a collected version's image from its registry, too; then nothing brings it back."""
     interval: float = Field(default=5, gt=0)
     """Seconds between controller passes when nothing happens."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

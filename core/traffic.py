@@ -55,8 +55,8 @@ def _about_shadow(rule: TrafficRule, record: VersionRecord, *, alone: bool) -> l
 
 def _trouble(record: VersionRecord) -> str:
     state = record.status.state
-    if record.wish is Wish.SLEEP:
-        return "is asleep"
+    if record.wish is not Wish.RUN:
+        return "is asleep" if record.wish is Wish.SLEEP else "is collected"
     return "" if state is State.READY else _STATES.get(state, f"is {state.value}")
 
 
@@ -65,6 +65,6 @@ _STATES = {State.FAILED: "has failed"}
 
 def _advice(record: VersionRecord) -> str:
     key = record.version.key
-    if record.wish is Wish.SLEEP or record.status.state is State.ASLEEP:
+    if record.wish is not Wish.RUN or record.status.state is State.ASLEEP:
         return f"longshore wake {key} starts it"
     return f"longshore show {key} tells more"

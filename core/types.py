@@ -124,6 +124,8 @@ class VersionSpec(Value):
     scaling: Scaling = Scaling()
     limits: Limits = Limits()
     security: Security = Security()
+    retention: float | None = Field(default=None, ge=0)
+    """Days without a call after which it is collected; 0: never. The platform's if left out."""
 
 
 # --- What was found out, and what was decided ------------------------------------------------
@@ -441,6 +443,8 @@ class Wish(StrEnum):
 
     RUN = "run"
     SLEEP = "sleep"
+    COLLECT = "collect"
+    """Sleep, and give its image's place on the nodes free."""
 
 
 class State(StrEnum):
@@ -452,6 +456,7 @@ class State(StrEnum):
     READY = "ready"
     FAILED = "failed"
     ASLEEP = "asleep"
+    COLLECTED = "collected"
 
 
 class VersionStatus(Value):
@@ -479,6 +484,8 @@ class VersionRecord(Value):
 
     version: Version
     wish: Wish = Wish.RUN
+    pinned: bool = False
+    """It is never collected."""
     status: VersionStatus = VersionStatus()
 
 
@@ -529,7 +536,15 @@ class Event(Value):
     """Something that happened to a version and that somebody may want to know."""
 
     kind: Literal[
-        "registered", "deleted", "wished", "started", "ready", "failed", "unready", "stopped"
+        "registered",
+        "deleted",
+        "wished",
+        "started",
+        "ready",
+        "failed",
+        "unready",
+        "stopped",
+        "collected",
     ]
     key: VersionKey
     message: str

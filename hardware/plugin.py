@@ -46,12 +46,7 @@ class Plugin:
     async def longshore_resolve_image(self, reference: str, settings: Settings) -> Image:
         """Ask the registry what the reference means now."""
         parsed = Reference.parse(reference)
-        async with RegistryClient(
-            parsed,
-            login=settings.registries.get(parsed.host),
-            plain=settings.insecure_registries,
-            tls=self._tls,
-        ) as registry:
+        async with self._registry(parsed, settings) as registry:
             what = str(parsed)
             content, digest = await registry.manifest(parsed.target, MOST_MANIFEST_BYTES)
             manifest = read_manifest(content, what)
@@ -69,6 +64,22 @@ class Plugin:
             platforms=offered or ((own,) if own else ()),
             size_bytes=sum(layer.size for layer in manifest.layers),
             config=config,
+        )
+
+    @hookimpl(trylast=True)
+    async def longshore_delete_image(self, image: Image, settings: Settings) -> bool:
+        """Delete the manifest that the image's digest names."""
+        parsed = Reference.parse(image.pinned)
+        async with self._registry(parsed, settings) as registry:
+            await registry.delete(image.digest)
+        return True
+
+    def _registry(self, parsed: Reference, settings: Settings) -> RegistryClient:
+        return RegistryClient(
+            parsed,
+            login=settings.registries.get(parsed.host),
+            plain=settings.insecure_registries,
+            tls=self._tls,
         )
 
     @hookimpl

@@ -94,6 +94,22 @@ class RegistryClient:
         expected = target if target.startswith("sha256:") else told
         return answer.body, self._verified(answer.body, expected, f"manifest {target}")
 
+    async def delete(self, digest: str) -> None:
+        """Delete a manifest; if it is not there, return silently.
+
+        Raises:
+            InvalidInput: the login does not do.
+            Unavailable: the registry does not answer as a registry does, or deletes nothing.
+        """
+        answer = await self._ask("DELETE", f"manifests/{digest}", MOST_TOKEN_BYTES, {})
+        if answer.status == httpx.codes.METHOD_NOT_ALLOWED:
+            raise Unavailable(
+                f"registry {self._host} deletes no images{answer.words}",
+                hint="Registries must be set up to delete; or set delete_collected to false.",
+            )
+        if answer.status not in {httpx.codes.ACCEPTED, httpx.codes.OK, httpx.codes.NOT_FOUND}:
+            raise self._refusal(answer)
+
     async def blob(self, digest: str, limit: int) -> bytes:
         """Return a blob.
 
@@ -117,27 +133,36 @@ class RegistryClient:
         return digest
 
     async def _read(self, path: str, limit: int, headers: Mapping[str, str]) -> "_Answer":
-        """Get something of the repository, logging in if the registry asks for it."""
-        url = self._base.copy_with(path=f"/v2/{self._reference.path}/{path}")
-        try:
-            async with asyncio.timeout(SECONDS_IN_ALL):
-                answer = await self._get(url, limit, headers)
-                if answer.status == httpx.codes.UNAUTHORIZED:
-                    self._authorization = await self._log_in(answer.challenges)
-                    answer = await self._get(url, limit, headers)
-        except TimeoutError as error:
-            raise self._away(f"no complete answer within {SECONDS_IN_ALL:g} s") from error
+        """Get something of the repository."""
+        answer = await self._ask("GET", path, limit, headers)
         if answer.status == httpx.codes.OK:
             return answer
         raise self._refusal(answer)
 
-    async def _get(self, url: httpx.URL, limit: int, headers: Mapping[str, str]) -> "_Answer":
-        """Get a URL of the registry, following its redirects without our credentials."""
+    async def _ask(
+        self, method: str, path: str, limit: int, headers: Mapping[str, str]
+    ) -> "_Answer":
+        """Ask for something of the repository, logging in if the registry wants that."""
+        url = self._base.copy_with(path=f"/v2/{self._reference.path}/{path}")
+        try:
+            async with asyncio.timeout(SECONDS_IN_ALL):
+                answer = await self._follow(method, url, limit, headers)
+                if answer.status == httpx.codes.UNAUTHORIZED:
+                    self._authorization = await self._log_in(answer.challenges)
+                    answer = await self._follow(method, url, limit, headers)
+        except TimeoutError as error:
+            raise self._away(f"no complete answer within {SECONDS_IN_ALL:g} s") from error
+        return answer
+
+    async def _follow(
+        self, method: str, url: httpx.URL, limit: int, headers: Mapping[str, str]
+    ) -> "_Answer":
+        """Ask for a URL of the registry, following its redirects without our credentials."""
         for _ in range(MOST_REDIRECTS + 1):
             sent = dict(headers)
             if self._authorization and _origin(url) == _origin(self._base):
                 sent["authorization"] = self._authorization
-            async with self._stream(url, sent) as response:
+            async with self._stream(url, sent, method) as response:
                 if response.next_request is None:
                     return await self._answer(response, limit)
                 target = response.next_request.url
@@ -150,12 +175,12 @@ class RegistryClient:
 
     @asynccontextmanager
     async def _stream(
-        self, url: httpx.URL, headers: Mapping[str, str]
+        self, url: httpx.URL, headers: Mapping[str, str], method: str = "GET"
     ) -> AsyncIterator[httpx.Response]:
         """Ask, and turn whatever the network does into words."""
         where = "" if _origin(url) == _origin(self._base) else f" ({url.host}, where it sent us)"
         try:
-            async with self._http.stream("GET", url, headers=headers) as response:
+            async with self._http.stream(method, url, headers=headers) as response:
                 yield response
         except httpx.TimeoutException as error:
             raise self._away(f"time-out{where}") from error

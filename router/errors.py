@@ -58,7 +58,7 @@ class NotReady(RequestError):
     title = "The version is not ready"
 
     def __init__(self, key: VersionKey, state: State, reason: str, hint: str) -> None:
-        retry_after = None if state in {State.FAILED, State.ASLEEP} else 2
+        retry_after = None if state in {State.FAILED, State.ASLEEP, State.COLLECTED} else 2
         said = {State.READY: f"{key} has no replica", State.FAILED: f"{key} failed"}.get(
             state, f"{key} is {state.value}"
         )
@@ -184,7 +184,7 @@ class NotSupported(RequestError):
 
 def _advice(key: VersionKey, state: State) -> str:
     match state:
-        case State.ASLEEP:
+        case State.ASLEEP | State.COLLECTED:
             return f"Wake it: longshore wake {key}"
         case State.FAILED:
             return f"See why: longshore show {key}, longshore logs {key}"

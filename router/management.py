@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response, status
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
+from longshore.core.collection import Collection
 from longshore.core.errors import InvalidInput, NotFound
 from longshore.core.names import VersionKey, check_model_name, check_version_name
 from longshore.core.platform import Plan, Platform
@@ -76,7 +77,34 @@ def management_routes(platform: Platform) -> APIRouter:
     _add_models(router, platform)
     _add_versions(router, platform)
     _add_history(router, platform)
+    _add_collection(router, platform)
     return router
+
+
+def _add_collection(router: APIRouter, platform: Platform) -> None:
+    @router.get("/collection", summary="Tell what would be collected")
+    async def plan_collection() -> Collection:
+        """Return what a round of collection would do now with each version, and why."""
+        return await platform.plan_collection()
+
+    @router.post("/collection", summary="Collect now")
+    async def collect() -> Collection:
+        """Collect the versions that nobody called for their retention time."""
+        return await platform.collect()
+
+    @router.post(VERSION + "/pin", summary="Pin a version", responses=openapi.problems(404))
+    async def pin(name: Name, version: Number) -> VersionRecord:
+        """Let a version never be collected."""
+        key = _known(name, version)
+        await platform.pin(key, pinned=True)
+        return await platform.version(key)
+
+    @router.post(VERSION + "/unpin", summary="Unpin a version", responses=openapi.problems(404))
+    async def unpin(name: Name, version: Number) -> VersionRecord:
+        """Let a version be collected when nobody calls it for its retention time."""
+        key = _known(name, version)
+        await platform.pin(key, pinned=False)
+        return await platform.version(key)
 
 
 def _add_models(router: APIRouter, platform: Platform) -> None:

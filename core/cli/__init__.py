@@ -19,6 +19,9 @@ CLIENT_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "restore": _ROOM + "restore:restore",
         "traffic": _ROOM + "traffic:traffic",
         "delete": _ROOM + "changing:delete",
+        "pin": _ROOM + "collecting:pin",
+        "unpin": _ROOM + "collecting:unpin",
+        "gc": _ROOM + "collecting:gc",
     },
     "Ask them": {"predict": _ROOM + "serving:predict"},
     "See what they do": {

@@ -9,6 +9,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from longshore.core.cli.problems import check, foreign
+from longshore.core.collection import Collection
 from longshore.core.errors import Unavailable
 from longshore.core.names import VersionKey
 from longshore.core.settings import is_loopback
@@ -154,6 +155,19 @@ class Client:
     def sleep(self, key: VersionKey) -> VersionRecord:
         """Put a version to sleep."""
         return _parsed(VersionRecord, self._send("POST", _path(key, "/sleep")))
+
+    def pin(self, key: VersionKey, *, pinned: bool) -> VersionRecord:
+        """Pin a version, so that it is never collected, or let go of it."""
+        answer = self._send("POST", _path(key, "/pin" if pinned else "/unpin"))
+        return _parsed(VersionRecord, answer)
+
+    def plan_collection(self) -> Collection:
+        """Tell what would be collected."""
+        return _parsed(Collection, self._send("GET", "/api/collection"))
+
+    def collect(self) -> Collection:
+        """Collect what is unused."""
+        return _parsed(Collection, self._send("POST", "/api/collection"))
 
     def set_traffic(self, name: str, rule: TrafficRule) -> Model:
         """Replace a model's traffic rule."""

@@ -19,6 +19,7 @@ COLOURS = {
     State.READY: "green",
     State.FAILED: "red",
     State.ASLEEP: "blue",
+    State.COLLECTED: "bright_black",
     State.PENDING: "yellow",
     State.PULLING: "yellow",
     State.STARTING: "yellow",

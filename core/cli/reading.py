@@ -97,7 +97,11 @@ def _show(record: VersionRecord, wakes: Sequence[Wake]) -> None:
         told["next try"] = moment(status.retry_at)
     placement = version.placement
     content = {
-        "status": {"wish": record.wish.value, **told},
+        "status": {
+            "wish": record.wish.value,
+            **({"pinned": True} if record.pinned else {}),
+            **told,
+        },
         "image": {
             "asked for": version.spec.image,
             "runs": version.image.pinned,

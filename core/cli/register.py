@@ -177,6 +177,12 @@ def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
     default=None,
     help="Let it use system calls that the engine's profile refuses.",
 )
+@click.option(
+    "--retention",
+    metavar="DAYS",
+    type=click.FloatRange(0),
+    help="Collect it after so long without a call; 0: never.  [default: the platform's, 30]",
+)
 @click.option("--backend", metavar="NAME", help="Where to run it.  [default: the platform's]")
 @click.option("--wait/--no-wait", default=True, help="Wait until it is ready.  [default: wait]")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and store nothing.")

@@ -69,7 +69,7 @@ def _wait(
             show(f"{key}: waiting for the platform ({error.message})")
         else:
             seen, status = time.monotonic(), record.status
-            if status.state is State.READY or record.wish is Wish.SLEEP:
+            if status.state is State.READY or record.wish is not Wish.RUN:
                 return record
             is_news = before is None or outcome(status) != outcome(before)
             if status.state is State.FAILED and (is_news or seen - begun > STALE):

@@ -328,6 +328,11 @@ class EngineBackend:
 
         await _all(remove(each) for each in listed)
 
+    async def free_image(self, reference: str) -> None:
+        """Remove an image, unless a container has it."""
+        with _refused_as(Unavailable):
+            await self._ready.connection.client.remove_image(reference)
+
     # --- the second try with a writable root --------------------------------------------------
 
     def _revive(self, known: Known) -> bool:

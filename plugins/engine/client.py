@@ -239,6 +239,15 @@ class Client:
         async with self._stream("POST", path, params, headers, api=api) as pieces:
             yield _json_lines(pieces)
 
+    async def remove_image(self, reference: str) -> None:
+        """Remove an image that no container needs; one that is gone or needed is left, silently."""
+        try:
+            # Its layers go with it, but for those that others have, too.
+            await self._call("DELETE", f"{self._api}/images/{reference}", timeout=START_TIMEOUT)
+        except EngineError as error:
+            if not error.gone and not error.conflicts:
+                raise
+
     async def info(self) -> dict[str, Any]:
         """Return what the engine says about itself and its machine."""
         found: dict[str, Any] = await self._short("GET", "/info")

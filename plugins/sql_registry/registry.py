@@ -1,6 +1,7 @@
 """The registry's methods, one transaction each."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import (
     ColumnElement,
@@ -8,6 +9,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
@@ -297,6 +299,20 @@ class SqlRegistry(Registry):
             for row in sql.execute(newest)
         ]
         return found[::-1]
+
+    @reads
+    def last_wakes(self, sql: Connection) -> Mapping[VersionKey, datetime]:
+        """Return the newest line of each version in the ledger."""
+        newest = select(t.versions.c.model, t.versions.c.version, func.max(t.wakes.c.asked_at))
+        found = sql.execute(newest.join(t.wakes).group_by(t.versions.c.model, t.versions.c.version))
+        return {VersionKey(model, version): asked for model, version, asked in found}
+
+    @writes
+    def set_pinned(self, sql: Connection, key: VersionKey, *, pinned: bool) -> None:
+        """Write the pin alone."""
+        changed = update(t.versions).where(*rows.of_key(key)).values(pinned=pinned)
+        if not sql.execute(changed).rowcount:
+            raise rows.no_version(sql, key)
 
     @reads
     def wakes(self, sql: Connection, key: VersionKey, limit: int = 100) -> Sequence[Wake]:

@@ -51,6 +51,7 @@ def record(row: Row[Any]) -> VersionRecord:
             created_at=row.created_at,
         ),
         wish=Wish(row.wish),
+        pinned=row.pinned,
         status=row.status,
     )
 

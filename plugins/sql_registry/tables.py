@@ -6,6 +6,7 @@ After a change here, write the migration: ``python -m longshore.plugins.sql_regi
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    false,
 )
 
 from longshore.core.types import (
@@ -96,6 +98,7 @@ versions = Table(
     Column("created_at", Moment, nullable=False),
     # Written by users and policies, and by the controller; no statement writes both.
     Column("wish", Words, nullable=False),
+    Column("pinned", Boolean, nullable=False, server_default=false()),
     Column("status", Json(VersionStatus), nullable=False),
     UniqueConstraint("model", "version"),
 )

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from longshore.core.collector import Collector
 from longshore.core.controller import Controller
 from longshore.core.errors import StartRefused
 from longshore.core.following import Following, Source
@@ -184,9 +185,19 @@ async def running(
         reports.hurried = controller.kick
         leadership.listen(reports.forget)
         leadership.listen(controller.leadership_changed)
-        platform = Platform(settings, hooks, registry, backends, controller)
+        collector = Collector(
+            settings,
+            registry,
+            backends,
+            hooks,
+            reports,
+            kick=controller.kick,
+            acts=lambda: leadership.leads,
+        )
+        platform = Platform(settings, hooks, registry, backends, controller, collector=collector)
         await stack.enter_async_context(leadership.running())
         await stack.enter_async_context(controller.running())
+        await stack.enter_async_context(collector.running())
         app = build_app(platform, table, Colleagues(leadership, reports))
         address = await stack.enter_async_context(serving(app, crew, settings))
         leadership.announce(advertised(settings, address))

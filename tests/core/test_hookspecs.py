@@ -36,6 +36,7 @@ def test_the_contract_is_what_the_design_promises() -> None:
         "longshore_registry",
         "longshore_backend",
         "longshore_resolve_image",
+        "longshore_delete_image",
         "longshore_profile_image",
         "longshore_profile_node",
         "longshore_plan_hardware",

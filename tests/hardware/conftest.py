@@ -43,7 +43,9 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def run_registry(folder: Path, **settings: Any) -> Iterator[RunningRegistry]:
+def run_registry(
+    folder: Path, *, deletes: bool = False, **settings: Any
+) -> Iterator[RunningRegistry]:
     program = shutil.which("docker-registry")
     if not program:
         pytest.skip("no docker-registry on PATH: apt-get install docker-registry")
@@ -52,7 +54,10 @@ def run_registry(folder: Path, **settings: Any) -> Iterator[RunningRegistry]:
     settings |= {
         "version": 0.1,
         "log": {"level": "error", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
+        "storage": {
+            "filesystem": {"rootdirectory": str(folder / "storage")},
+            "delete": {"enabled": deletes},
+        },
         "http": http,
     }
     configuration = folder / "registry.json"
@@ -87,16 +92,27 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegist
         yield running
 
 
-@pytest.fixture(scope="session")
-def password_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
-    folder = tmp_path_factory.mktemp("password-registry")
+@contextmanager
+def run_password_registry(folder: Path, *, deletes: bool = False) -> Iterator[RunningRegistry]:
     line = subprocess.run(
         ["htpasswd", "-Bbn", USER, PASSWORD], check=True, capture_output=True
     ).stdout
     (folder / "htpasswd").write_bytes(line)
     auth = {"htpasswd": {"realm": "longshore", "path": str(folder / "htpasswd")}}
-    with run_registry(folder, auth=auth) as running:
+    with run_registry(folder, deletes=deletes, auth=auth) as running:
         running.auth = (USER, PASSWORD)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def password_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    with run_password_registry(tmp_path_factory.mktemp("password-registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def deleting_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    with run_password_registry(tmp_path_factory.mktemp("deleting"), deletes=True) as running:
         yield running
 
 

@@ -267,3 +267,31 @@ async def test_no_evidence_of_gpus_gives_no_fact(registry: RunningRegistry, env:
     registry.image("cpu", "1", config(Env=env))
     facts = Plugin(AMD64).longshore_profile_image(await resolve(f"{registry.host}/cpu:1"))
     assert not {"gpu_need", "cuda_version", "labels"} & set(facts)
+
+
+async def delete(image: Image, **settings: Any) -> bool:
+    return await Plugin(AMD64).longshore_delete_image(image, Settings.model_validate(settings))
+
+
+async def test_an_image_is_deleted_by_its_digest_and_again_in_silence(
+    deleting_registry: RunningRegistry,
+) -> None:
+    first = deleting_registry.image("deleted", "1", config(User="1"))
+    deleting_registry.image("deleted", "2", config(User="2"))
+    host, logins = deleting_registry.host, login(deleting_registry.host, USER, PASSWORD)
+    image = await resolve(f"{host}/deleted:1", registries=logins)
+    assert image.digest == first.digest
+    for _ in range(2):
+        assert await delete(image, registries=logins)
+    with pytest.raises(InvalidInput, match="has no image"):
+        await resolve(f"{host}/deleted:1", registries=logins)
+    assert (await resolve(f"{host}/deleted:2", registries=logins)).config.user == "2"
+
+
+async def test_a_registry_that_deletes_nothing_is_told_of(registry: RunningRegistry) -> None:
+    registry.image("kept", "1", config())
+    image = await resolve(f"{registry.host}/kept:1")
+    with pytest.raises(Unavailable, match="deletes no images") as caught:
+        await delete(image)
+    assert "delete_collected" in caught.value.hint
+    assert await resolve(f"{registry.host}/kept:1") == image

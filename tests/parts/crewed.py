@@ -18,6 +18,7 @@ from parts.replica import Behaviour, Replica, echo
 from parts.routed import model_route, route, until
 
 from longshore import compose
+from longshore.core.collector import Collector
 from longshore.core.controller import Controller
 from longshore.core.platform import Platform
 from longshore.plugins.sql_registry.registry import SqlRegistry
@@ -91,7 +92,12 @@ async def crewed(state: Path, workers: int = 2, **options: object) -> AsyncItera
         stack.push_async_callback(registry.close)
         await registry.open()
         controller = Controller(registry, backends, plugins.hooks, broadcast, interval=1)
-        platform = Platform(settings, plugins.hooks, registry, backends, controller)
+        collector = Collector(
+            settings, registry, backends, plugins.hooks, broadcast, kick=controller.kick
+        )
+        platform = Platform(
+            settings, plugins.hooks, registry, backends, controller, collector=collector
+        )
         app = build_app(platform, table)
         # Replicas and clients end before the workers do.
         serving = serve_with_crew(app, crew, "127.0.0.1", 0, state)

@@ -36,6 +36,9 @@ class MemoryBackend:
     """What delete waits for."""
     running: dict[VersionKey, WorkloadStatus] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    images: set[str] = field(default_factory=set)
+    """What was pulled and not freed since."""
+    keeps_images: bool = False
     numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     async def open(self, installation: str) -> None: ...
@@ -60,6 +63,7 @@ class MemoryBackend:
             and each.state is not ReplicaState.EXITED
             and each.id not in workload.retire
         ][: workload.replicas]
+        self.images.add(workload.image)
         new = [self._replica() for _ in range(workload.replicas - len(kept))]
         self.running[workload.key] = WorkloadStatus(
             key=workload.key, fingerprint=workload.fingerprint, replicas=(*kept, *new)
@@ -71,6 +75,13 @@ class MemoryBackend:
         if self.held:
             await self.held.wait()
         self.running.pop(key, None)
+
+    async def free_image(self, reference: str) -> None:
+        self._answer()
+        if self.keeps_images:
+            raise Unavailable("the engine frees no image now")
+        self.calls.append(f"free {reference}")
+        self.images.discard(reference)
 
     async def list(self) -> Sequence[WorkloadStatus]:
         self._answer()

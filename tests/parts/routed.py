@@ -18,6 +18,7 @@ from parts.memory_backend import MemoryBackend
 from parts.replica import Behaviour, Replica, echo
 
 from longshore.core import hookspecs
+from longshore.core.collector import Collector
 from longshore.core.controller import Controller
 from longshore.core.errors import InvalidInput
 from longshore.core.hooks import Hooks
@@ -137,7 +138,8 @@ async def routed(state: Path, *plugins: object, **settings: object) -> AsyncIter
         await registry.open()
         backends = {"engine": backend}
         controller = Controller(registry, backends, hooks, table, interval=1)
-        platform = Platform(chosen, hooks, registry, backends, controller)
+        collector = Collector(chosen, registry, backends, hooks, table, kick=controller.kick)
+        platform = Platform(chosen, hooks, registry, backends, controller, collector=collector)
         app = build_app(platform, table)
         address = await stack.enter_async_context(serve(app, "127.0.0.1", 0, grace=2))
         url = f"http://{address}"

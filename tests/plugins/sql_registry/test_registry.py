@@ -411,3 +411,23 @@ async def test_a_thousand_versions_are_read_and_written_fast(registry: SqlRegist
     assert len(await registry.loads()) == 1000
     assert took_models < 0.5
     assert took_saving < 0.5
+
+
+async def test_a_pin_is_kept_and_taken_back(registry: SqlRegistry) -> None:
+    await add(registry, "1")
+    assert not (await registry.version(IRIS)).pinned
+    for pinned in (True, True, False):
+        await registry.set_pinned(IRIS, pinned=pinned)
+        assert (await registry.version(IRIS)).pinned == pinned
+    with pytest.raises(NotFound, match="there is no version"):
+        await registry.set_pinned(VersionKey("iris", "2"), pinned=True)
+
+
+async def test_the_last_wake_of_each_version(registry: SqlRegistry) -> None:
+    await add(registry, "1", "2")
+    assert await registry.last_wakes() == {}
+    for _ in range(2):
+        await registry.set_wish(IRIS, Wish.SLEEP, "")
+        await registry.set_wish(IRIS, Wish.RUN, "")
+    last = (await registry.wakes(IRIS))[-1]
+    assert await registry.last_wakes() == {IRIS: last.asked_at}

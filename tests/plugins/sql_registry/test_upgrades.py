@@ -22,10 +22,14 @@ from longshore.plugins.sql_registry.tables import metadata
 IRIS = VersionKey("iris", "1")
 DECISION = Decision(hook="longshore_plan_hardware", plugin="placement", outcome="cpu")
 
+KNOWN = max(each.name[1:5] for each in MIGRATIONS.rglob("r0*.py"))
+LATER = f"{int(KNOWN) + 1:04}"
+"""The newest revision of this release, and that of the next one."""
+
 # What a later release might do; on SQLite this copies the table that all others refer to.
 NEXT = """\
     with op.batch_alter_table("versions") as table:
-        table.add_column(sa.Column("pinned", sa.Boolean(), nullable=True))
+        table.add_column(sa.Column("starred", sa.Boolean(), nullable=True))
         table.alter_column("digest", new_column_name="image_digest")
 """
 
@@ -39,7 +43,7 @@ def newer(tmp_path: Path) -> Path:
 def next_release(directory: Path, change: str) -> Path:
     shutil.copytree(MIGRATIONS, directory, ignore=shutil.ignore_patterns("__pycache__"))
     before = set(directory.rglob("r*.py"))
-    draft("pin versions", directory)
+    draft("star versions", directory)
     (written,) = set(directory.rglob("r*.py")) - before
     draft_text = written.read_text()
     # It is empty, for the migrations so far make what tables.py says.
@@ -82,8 +86,8 @@ async def test_an_older_database_is_upgraded_and_keeps_its_data(
     await upgrade(url, newer)
     await upgrade(url, newer)
     with engine.begin() as connection:
-        assert revisions(connection) == ("0005",)
-        row = connection.execute(text("SELECT version, image_digest, pinned FROM versions")).one()
+        assert revisions(connection) == (LATER,)
+        row = connection.execute(text("SELECT version, image_digest, starred FROM versions")).one()
         assert row == ("1", "sha256:" + "a" * 64, None)
         assert connection.scalar(text("SELECT count(*) FROM decisions")) == 1
         assert connection.scalar(text("SELECT rate FROM loads")) == 3
@@ -121,12 +125,12 @@ async def test_a_newer_database_is_refused_and_left_alone(
         await registry.open()
     await registry.close()
     assert caught.value.message == (
-        "the database was made by a newer release of Longshore: it is at revision 0005, "
-        "and this release knows up to 0004"
+        f"the database was made by a newer release of Longshore: it is at revision {LATER}, "
+        f"and this release knows up to {KNOWN}"
     )
     assert "pip install --upgrade longshore" in caught.value.hint
     with engine.begin() as connection:
-        assert revisions(connection) == ("0005",)
+        assert revisions(connection) == (LATER,)
 
 
 async def test_an_upgrade_that_fails_half_way_changes_nothing(
@@ -138,7 +142,7 @@ async def test_an_upgrade_that_fails_half_way_changes_nothing(
     with pytest.raises(RuntimeError, match="half way"):
         await upgrade(url, broken)
     with engine.begin() as connection:
-        assert revisions(connection) == ("0004",)
+        assert revisions(connection) == (KNOWN,)
     assert await registry.models() == before
     await registry.open()
 

@@ -1,0 +1,146 @@
+"""Which versions nobody needs any more: the rules of collection, as pure functions.
+
+A collected version leaves its backend and frees its image; its record stays, so that it can be
+brought back.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from longshore.core import traffic
+from longshore.core.names import VersionKey
+from longshore.core.types import Digest, Load, Model, Value, VersionRecord, Wish
+
+
+class Verdict(Value):
+    """What should become of one version, and why."""
+
+    key: VersionKey
+    collect: bool
+    why: str
+    """One sentence."""
+    last_used: datetime
+    """When it was last called, woken or registered, whichever came last."""
+    size_bytes: int = 0
+    """Compressed size of the image that would be freed; 0 where another version goes on with it."""
+
+
+class Collection(Value):
+    """What a round of collection does, or would do."""
+
+    verdicts: tuple[Verdict, ...]
+    """All versions that are not collected yet, those that go first, the longest unused before."""
+
+    @property
+    def going(self) -> Sequence[Verdict]:
+        """The verdicts on those that go."""
+        return [each for each in self.verdicts if each.collect]
+
+
+def judge(
+    models: Iterable[Model],
+    *,
+    loads: Mapping[VersionKey, Load],
+    woken: Mapping[VersionKey, datetime],
+    retention: float,
+    now: datetime,
+) -> Collection:
+    """Tell which versions are to be collected.
+
+    Args:
+        models: all that is registered.
+        loads: what was observed of each version.
+        woken: when each was last woken.
+        retention: days without a call after which a version goes; 0: none goes, but for those that
+            have a retention of their own.
+        now: the time of day (UTC).
+    """
+    models = list(models)
+    by = _Judge(loads, woken, retention, now)
+    verdicts = [
+        by.of(model, record)
+        for model in models
+        for record in model.versions
+        if record.wish is not Wish.COLLECT
+    ]
+    stay = set(_digests(models, but={each.key for each in verdicts if each.collect}))
+    records = {record.version.key: record for model in models for record in model.versions}
+    sized = (_sized(each, records[each.key], stay) for each in verdicts)
+    return Collection(
+        verdicts=tuple(sorted(sized, key=lambda each: (not each.collect, each.last_used)))
+    )
+
+
+def unused(models: Iterable[Model]) -> Mapping[Digest, Sequence[VersionRecord]]:
+    """Return the images that only collected versions have, with these versions."""
+    models = list(models)
+    used = set(_digests(models, but=set()))
+    found: dict[Digest, list[VersionRecord]] = {}
+    for model in models:
+        for record in model.versions:
+            digest = record.version.image.digest
+            if record.wish is Wish.COLLECT and digest not in used:
+                found.setdefault(digest, []).append(record)
+    return found
+
+
+def _digests(models: Iterable[Model], *, but: set[VersionKey]) -> Iterable[Digest]:
+    """Yield the images that are needed, now and after some versions went."""
+    for model in models:
+        for record in model.versions:
+            if record.wish is not Wish.COLLECT and record.version.key not in but:
+                yield record.version.image.digest
+
+
+def _sized(verdict: Verdict, record: VersionRecord, stay: set[Digest]) -> Verdict:
+    image = record.version.image
+    if not verdict.collect or image.digest in stay:
+        return verdict
+    return verdict.model_copy(update={"size_bytes": image.size_bytes})
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What a verdict goes by; see ``judge``."""
+
+    loads: Mapping[VersionKey, Load]
+    woken: Mapping[VersionKey, datetime]
+    retention: float
+    now: datetime
+
+    def of(self, model: Model, record: VersionRecord) -> Verdict:
+        """Return the verdict on one version of a model."""
+        key, own = record.version.key, record.version.spec.retention
+        last_used = max(self._uses(record))
+        days = (self.now - last_used) / timedelta(days=1)
+        kept = self.retention if own is None else own
+        against = _against(model, record, self.loads.get(key))
+        if not against and not kept:
+            against = "it has no retention time"
+        if not against and days <= kept:
+            against = f"it was used {days:.1f} days ago, and is kept for {kept:g}"
+        why = against or f"nobody called it for {days:.0f} days, and it is kept for {kept:g}"
+        return Verdict(key=key, collect=not against, why=why, last_used=last_used)
+
+    def _uses(self, record: VersionRecord) -> Iterator[datetime]:
+        key = record.version.key
+        yield record.version.created_at
+        if asked := self.woken.get(key):
+            yield asked
+        load = self.loads.get(key, Load(key=key))
+        yield from filter(None, (load.last_request_at, load.last_answer_at))
+
+
+def _against(model: Model, record: VersionRecord, load: Load | None) -> str:
+    """Return why a version is never collected, however long nobody called it."""
+    if record.pinned:
+        return "it is pinned"
+    rule, number = model.traffic, record.version.key.version
+    if number in traffic.versions_in(rule):
+        return "the traffic rule of its model names it"
+    if not rule.weights and record is model.versions[-1]:
+        return "it is the newest of its model, and gets the requests that name no version"
+    if load and (load.in_flight or load.held):
+        return "requests to it are under way"
+    return ""
