@@ -197,6 +197,36 @@ async def test_a_call_to_a_follower_is_the_leaders(world: Installation) -> None:
         assert refused.status_code == status
 
 
+async def test_keys_are_checked_by_the_leader_and_reports_have_a_token_of_their_own(
+    world: Installation,
+) -> None:
+    await world.registry.add_version(version(), [])
+    key = {"LONGSHORE_API_KEY": "a-secret"}
+    controller, router = world.process("controller", **key), world.process("router", **key)
+    await controller.start()
+    await router.start()
+    path, given = f"{router.url}/api/models", {"authorization": "Bearer a-secret"}
+    assert (await world.http.get(path)).status_code == 401
+    assert (await world.http.get(path, headers=given)).status_code == 200
+    assert await world.predict(router) == 401
+
+    async def report(token: str, body: bytes) -> int:
+        headers = {"authorization": f"Bearer {token}"}
+        url = f"{controller.url}/internal/loads"
+        return (await world.http.post(url, content=body, headers=headers)).status_code
+
+    token = (await world.lease()).token.get_secret_value()
+    right = b'{"router": "x", "loads": []}'
+    assert await report(token, right) == 200
+    assert await report(token, b'{"router": "x", "colour": "green"}') == 422
+    assert await report("a-secret", right) == 401
+    # A router passes none on, and has none of its own.
+    assert (await world.http.post(f"{router.url}/internal/loads", headers=given)).status_code == 404
+    assert await until(lambda: world.counted("applied iris:1"), 20)
+    await asyncio.sleep(2)
+    assert "takes no report" not in router.log
+
+
 async def test_a_router_needs_a_database_to_share(world: Installation) -> None:
     router = world.process("router")
     del router.environment["LONGSHORE_DATABASE"]
