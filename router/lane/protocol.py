@@ -338,7 +338,10 @@ class LaneProtocol(HttpToolsProtocol):
         self._replica_is_full = False
         self._answers += 1
         self.server_state.total_requests += 1
-        if not self._to_come:
+        if self._to_come:
+            # It was answered early, perhaps while the client was to wait; the rest is let go.
+            self._steer_reading()
+        else:
             self._next()
 
     def _next(self) -> None:

@@ -106,6 +106,23 @@ async def test_a_refused_connection_is_a_502(router: Routed) -> None:
     assert "may have reached" not in document["hint"]
 
 
+async def test_the_connection_goes_on_though_the_body_came_only_after_the_502(
+    router: Routed,
+) -> None:
+    async with Replica(echo).running() as gone:
+        nobody = gone.endpoint
+    one = route(gone).model_copy(update={"endpoints": (nobody,)})
+    await router.table.update(model_route(one))
+    head = b"POST /v1/models/iris/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
+    reader, writer = await router.raw(head)
+    for _ in range(3):
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        assert answer.startswith(b"HTTP/1.1 502")
+        length = answer.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
+        await reader.readexactly(int(length))
+        writer.write(b"hello" + head)
+
+
 async def test_a_request_moves_on_where_nothing_of_it_was_sent(router: Routed) -> None:
     lives = await router.replica()
     async with Replica().running() as short_lived:
