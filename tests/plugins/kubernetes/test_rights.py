@@ -12,8 +12,9 @@ import yaml
 from examples_of import serving, version
 from parts.backends import IRIS, LOGIN, Build, eventually, exited, ready
 from parts.kubectl import Kubectl
-from parts.kubernetes_backend import KubernetesBackends, cluster_copy
+from parts.kubernetes_backend import KubernetesBackends, cluster_address, cluster_copy
 from parts.routed import until
+from parts.tcp_proxy import TcpProxy
 from pydantic import SecretStr
 
 from longshore.core.errors import Unavailable
@@ -135,6 +136,27 @@ async def test_a_router_needs_nothing_but_endpoint_slices(
     assert await told(router, key, {(left.id, str(left.address))})
     with pytest.raises(Unavailable):
         await router.list()
+
+
+@pytest.mark.kubernetes
+async def test_a_router_goes_on_while_the_api_server_is_away(
+    backends: KubernetesBackends, workload: Build, cluster: str, tmp_path: Path
+) -> None:
+    controller = await backends.open()
+    known = version("iris")
+    async with TcpProxy(*cluster_address(cluster)) as proxy:
+        there = str(cluster_copy(cluster, tmp_path, port=proxy.port))
+        router = await backends.open(kubeconfig=there, to_read=True)
+        await controller.apply(workload())
+        (first,) = await eventually(controller, ready)
+        assert await told(router, known, {(first.id, str(first.address))})
+        await proxy.stop()
+        await controller.apply(workload(replicas=2))
+        both = await eventually(controller, lambda found: len(found) == 2 and ready(found))
+        await asyncio.sleep(1)
+        assert await told(router, known, {(first.id, str(first.address))})
+        await proxy.start()
+        assert await told(router, known, {(each.id, str(each.address)) for each in both})
 
 
 async def told(router: KubernetesBackend, version: Version, there: set[tuple[str, str]]) -> bool:
