@@ -90,9 +90,7 @@ class Installation:
     http: httpx.AsyncClient
     processes: list[Process] = field(default_factory=list)
 
-    def process(
-        self, *command: str, database: str = "", config: Path | None = None, **variables: str
-    ) -> Process:
+    def process(self, *command: str, database: str = "", config: Path | None = None) -> Process:
         """Return one that is not started yet."""
         clean = {
             name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_")
@@ -102,7 +100,6 @@ class Installation:
             "LONGSHORE_DATABASE": database or self.database,
             "LONGSHORE_INTERVAL": "1",
             "LONGSHORE_GRACE": "2",
-            **variables,
         }
         plugins = ["--config", str(config or self.directory / "plugins.toml")]
         place = self.directory / f"{command[0]}-{len(self.processes)}"

@@ -201,10 +201,10 @@ async def test_keys_are_checked_by_the_leader_and_reports_have_a_token_of_their_
     world: Installation,
 ) -> None:
     await world.registry.add_version(version(), [])
-    key = {"LONGSHORE_API_KEY": "a-secret"}
-    controller, router = world.process("controller", **key), world.process("router", **key)
-    await controller.start()
-    await router.start()
+    controller, router = (world.process(each) for each in ("controller", "router"))
+    for each in (controller, router):
+        each.environment["LONGSHORE_API_KEY"] = "a-secret"
+        await each.start()
     path, given = f"{router.url}/api/models", {"authorization": "Bearer a-secret"}
     assert (await world.http.get(path)).status_code == 401
     assert (await world.http.get(path, headers=given)).status_code == 200
