@@ -54,8 +54,17 @@ class EngineCli:
         Raises:
             subprocess.CalledProcessError: it failed; its messages went to standard error.
         """
+        done = self._run(arguments, quiet=quiet)
+        if done.returncode:
+            sys.stderr.write(done.stderr or "")
+            done.check_returncode()
+        return done.stdout
+
+    def _run(
+        self, arguments: Sequence[str], *, quiet: bool = True
+    ) -> "subprocess.CompletedProcess[str]":
         with held():
-            done = subprocess.run(
+            return subprocess.run(
                 [self.program, *arguments],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
@@ -65,14 +74,11 @@ class EngineCli:
                 text=True,
                 check=False,
             )
-        if done.returncode:
-            sys.stderr.write(done.stderr or "")
-            done.check_returncode()
-        return done.stdout
 
     def has_image(self, reference: str) -> bool:
         """Return whether the engine has the image."""
-        return bool(self.run("images", "--quiet", reference).strip())
+        # Not by a list: Podman fails all of it for one image that somebody else removes meanwhile.
+        return not self._run(["image", "inspect", reference]).returncode
 
     def label(self, reference: str, name: str) -> str:
         """Return what an image's label says; empty if there is no such label, or no such image."""
