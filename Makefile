@@ -10,7 +10,7 @@ RAY := $(VENV)/ray
 RAY_STAMP := $(RAY)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo registry test soak fuzz check bench format clean
+.PHONY: help setup demo registry image manifests test soak fuzz check bench format clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -31,6 +31,15 @@ demo: setup  ## Train, pack, push, register, serve and call a real model, then c
 
 registry: setup  ## Run an image registry on localhost:5001 until Ctrl-C
 	@$(BIN)/python examples/parts/oci_registry.py --port 5001
+
+image: setup  ## Build the platform's own image and push it: make image IMAGE=registry.example.com/longshore:0.1.0
+	@test -n "$(IMAGE)" || { echo "Say where to push it: make image IMAGE=registry.example.com/longshore:0.1.0" >&2; exit 2; }
+	@$(BIN)/python deploy/image.py "$(IMAGE)"
+
+manifests: $(STAMP)  ## Render the Helm chart for those who install with kubectl alone
+	@{ echo "# Rendered by make manifests from deploy/helm/longshore; change that."; \
+		$(BIN)/helm template longshore deploy/helm/longshore --namespace longshore \
+		--values deploy/kubernetes/values.yaml; } > deploy/kubernetes/longshore.yaml
 
 test: $(STAMP)  ## Run all tests, the real parts included
 	@deploy/dev/setup.sh --tests
