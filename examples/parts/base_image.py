@@ -115,9 +115,7 @@ def _finish(root: Path) -> None:
     (root / "etc/passwd").write_text(USERS)
     (root / "etc/group").write_text(GROUPS)
     links = {
-        # Packages may have put a directory in the place of the link /bin.
-        "usr/bin/sh": "/bin/busybox",
-        "bin/sh": "/bin/busybox",
+        "usr/bin/sh": "busybox",
         "usr/bin/python3": "python3.11",
         "usr/local/bin/python": "/usr/bin/python3.11",
     }

@@ -73,7 +73,7 @@ def fetch_packages(requirements: Path) -> Path:
         subprocess.run(command, check=True)
         # Scripts that name this machine's interpreter; the image has another.
         shutil.rmtree(packages / "bin", ignore_errors=True)
-        _put(packages, target)
+        put(packages, target)
     return target
 
 
@@ -93,7 +93,7 @@ def train(example: Path, packages: Path) -> Path:
             env={**os.environ, "PYTHONPATH": str(packages)},
             check=True,
         )
-        _put(model, target)
+        put(model, target)
     return target
 
 
@@ -107,7 +107,7 @@ def _python() -> str:
     return found
 
 
-def _put(made: Path, target: Path) -> None:
+def put(made: Path, target: Path) -> None:
     """Move what was made to its place; another run may have been quicker, with the same."""
     try:
         made.rename(target)

@@ -61,7 +61,13 @@ metadata:
   labels:
     {{- include "longshore.labels" .root | nindent 4 }}
     app.kubernetes.io/component: {{ .component }}
+    {{- with omit .values.podLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   annotations:
+    {{- with .values.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     # A change of the settings is a change of the pods.
     checksum/settings: {{ include "longshore.plugins" (dict "root" .root "component" .component) | sha256sum }}
 spec:
@@ -84,6 +90,9 @@ spec:
       labelSelector:
         matchLabels:
           {{- include "longshore.selector" . | nindent 10 }}
+  {{- with .values.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
   {{- with .values.nodeSelector }}
   nodeSelector:
     {{- toYaml . | nindent 4 }}
