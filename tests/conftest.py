@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-sys.path[:0] = [str(TESTS), str(TESTS.parent / "examples" / "parts")]
+ROOT = TESTS.parent
+sys.path[:0] = [str(TESTS), str(ROOT / "examples" / "parts"), str(ROOT / "deploy")]
 
 from base_image import cache_directory  # noqa: E402
 from engine_cli import EngineCli, PartMissing, find_engine_cli  # noqa: E402 - needs the path
+from image import build  # noqa: E402
 from oci_registry import oci_registry  # noqa: E402
 from parts.images import push_image  # noqa: E402
 from parts.kubectl import Kubectl  # noqa: E402
@@ -61,6 +63,15 @@ def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def behave(engine_cli: EngineCli, registry: str) -> str:
     """The reference of the image whose behaviour is set by its environment."""
     return push_image("behave", registry)
+
+
+@pytest.fixture(scope="session")
+def platform_image(engine_cli: EngineCli, registry: str) -> str:
+    """The reference of the platform's own image."""
+    reference = f"{registry}/longshore:test"
+    build(engine_cli, reference)
+    engine_cli.push(reference)
+    return reference
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,13 @@
-"""A server on loopback that passes everything on, and can be stopped as if a network went away."""
+"""A server that passes everything on, and can be stopped as if a network went away.
+
+As a program, or as text for ``python3 -c``, it passes on whole addresses, until it is killed:
+
+    python3 tcp_proxy.py 192.0.2.2:5432=127.0.0.1:5432 ...
+"""
 
 import asyncio
 import contextlib
+import sys
 from typing import Self
 
 
@@ -11,11 +17,14 @@ class TcpProxy:
     Args:
         host: of that server.
         port: of that server.
+        on: address to listen on.
+        at: port to listen on; 0 takes a free one.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self.port = 0
-        """Where it listens on 127.0.0.1; the same after each start."""
+    def __init__(self, host: str, port: int, *, on: str = "127.0.0.1", at: int = 0) -> None:
+        self.port = at
+        """Where it listens; the same after each start."""
+        self._on = on
         self._there = host, port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -29,7 +38,7 @@ class TcpProxy:
 
     async def start(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, self._on, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -63,3 +72,16 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(piece)
             await writer.drain()
         writer.close()
+
+
+async def _main(pairs: list[str]) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        for each in pairs:
+            here, there = (address.rpartition(":") for address in each.split("="))
+            proxy = TcpProxy(there[0], int(there[2]), on=here[0], at=int(here[2]))
+            await stack.enter_async_context(proxy)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1:]))

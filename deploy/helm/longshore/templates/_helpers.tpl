@@ -55,6 +55,12 @@ app.kubernetes.io/component: {{ .component }}
 {{ toToml (dict "longshore" $settings "plugin" $plugins) }}
 {{- end -}}
 
+{{- define "longshore.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
 {{/* What both Deployments share, for (dict "root" $ "component" "router" "values" .Values.router). */}}
 {{- define "longshore.pod" -}}
 metadata:
@@ -78,6 +84,8 @@ spec:
     - name: {{ . }}
     {{- end }}
   {{- end }}
+  # Variables of a Service longshore would read as settings of Longshore.
+  enableServiceLinks: false
   securityContext:
     runAsNonRoot: true
     seccompProfile: {type: RuntimeDefault}
@@ -105,6 +113,12 @@ spec:
   affinity:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- with .values.sidecars }}
+  initContainers:
+    {{- range . }}
+    - {{ merge (deepCopy .) (dict "restartPolicy" "Always" "securityContext" (include "longshore.securityContext" $ | fromYaml)) | toYaml | nindent 6 | trim }}
+    {{- end }}
+  {{- end }}
   containers:
     - name: {{ .component }}
       image: {{ include "longshore.image" .root }}
@@ -120,6 +134,9 @@ spec:
         - name: LONGSHORE_ADVERTISE
           valueFrom:
             fieldRef: {fieldPath: status.podIP}
+        {{- with .root.Values.env }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       ports:
         - {name: http, containerPort: 8000}
         {{- if and (eq .component "controller") .root.Values.metrics.enabled }}
@@ -143,9 +160,7 @@ spec:
           sleep: {seconds: 5}
       {{- end }}
       securityContext:
-        allowPrivilegeEscalation: false
-        readOnlyRootFilesystem: true
-        capabilities: {drop: [ALL]}
+        {{- include "longshore.securityContext" . | nindent 8 }}
       {{- with .values.resources }}
       resources:
         {{- toYaml . | nindent 8 }}
