@@ -54,7 +54,7 @@ fuzz: $(STAMP)  ## Fuzz what parses requests and answers, for FUZZ_SECONDS (300)
 check: $(STAMP)  ## Types, style, and who may import whom
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
-	@$(BIN)/mypy src tests examples bench
+	@$(BIN)/mypy src tests examples bench deploy
 	@$(BIN)/lint-imports --no-cache
 
 bench: $(STAMP) $(RAY_STAMP)  ## Measure the request path beside nginx, Ray Serve and others; writes docs/performance.md

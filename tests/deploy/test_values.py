@@ -77,13 +77,19 @@ def test_every_value_has_a_comment() -> None:
 
 
 def test_every_value_stands_in_the_docs_and_no_other() -> None:
-    rows = re.findall(r"^\| (`[^|]+`) \| (`[^|]*`|) ?\|", PAGE.partition("### Values")[2], re.MULTILINE)
+    table = PAGE.partition("### Values")[2].partition("### Rights")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \| (`[^|]*`|) ?\|", table, re.MULTILINE)
     said = {name: default for names, default in rows for name in re.findall("`([^`]+)`", names)}
     has = dict(leaves(VALUES))
     assert set(said) == set(has)
-    for name, default in said.items():
-        if has[name] and name.partition(".")[2] != "resources":
-            assert default == f"`{str(has[name]).lower() if has[name] is True else has[name]}`", name
+    for name, value in has.items():
+        if name.endswith(".resources"):
+            amounts = re.findall("`([^`]+)`", said[name])
+            assert amounts == [*value["requests"].values(), *value["limits"].values()], name
+        else:
+            empty = value in ("", [], {})
+            shown = json.dumps(value) if isinstance(value, bool) else str(value)
+            assert said[name] == ("" if empty else f"`{shown}`"), name
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """The chart on a real cluster: installed, used, upgraded and taken away, as an operator does."""
 
 import base64
+import functools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,14 +15,27 @@ import httpx
 import pytest
 from parts import tcp_proxy
 from parts.aggregated import GROUP, own_address
-from parts.helm import CHART, Helm, HelmMissing
+from parts.helm import REPOSITORY, Helm, HelmMissing, find_helm
 from parts.kubectl import Kubectl
 from parts.platform import LONGSHORE, until
 from parts.postgres import Postgres
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(400)]
 
-LEFT_BY_THE_CLUSTER = {"kube-root-ca.crt", "default"}
+INSTALL = """\
+kubectl create namespace longshore
+kubectl label namespace longshore pod-security.kubernetes.io/enforce=restricted
+helm install longshore deploy/helm/longshore --namespace longshore --values values.yaml --wait
+"""
+UPGRADE = """\
+helm upgrade longshore deploy/helm/longshore --namespace longshore --values values.yaml --wait
+"""
+UNINSTALL = """\
+helm uninstall longshore --namespace longshore --wait
+"""
+
+OF_THE_CLUSTER = {"kube-root-ca.crt", "openshift-service-ca.crt", "default"}
+"""What each namespace has of the cluster's own."""
 KINDS = (
     "deployments,pods,services,configmaps,secrets,serviceaccounts,roles,rolebindings,"
     "poddisruptionbudgets,networkpolicies,endpointslices"
@@ -76,18 +90,37 @@ def values(
 
 
 @pytest.fixture
-def helm(kubectl: Kubectl, values: dict[str, Any]) -> Iterator[Helm]:
+def operator(
+    kubectl: Kubectl, values: dict[str, Any], tmp_path: Path
+) -> Iterator[Callable[[str], str]]:
+    """Runs commands of the page, in a namespace of the test's and with its values."""
     try:
-        helm = Helm(kubectl.namespace, values)
+        helm = find_helm()
     except HelmMissing as missing:
         pytest.skip(str(missing))
     if kubectl.run("get", "apiservice", f"v1beta1.{GROUP}", "--ignore-not-found"):
         pytest.skip("the cluster's external metrics are served by somebody else")
-    kubectl.run("create", "namespace", kubectl.namespace)
-    level = "pod-security.kubernetes.io/enforce=restricted"
-    kubectl.run("label", "namespace", kubectl.namespace, level)
-    yield helm
-    helm.run("uninstall", "longshore", "--ignore-not-found", given=False)
+    file = tmp_path / "values.yaml"
+    file.write_text(json.dumps(values))
+
+    def run(commands: str) -> str:
+        ours = commands.replace("values.yaml", str(file))
+        for option in ("namespace", "--namespace"):
+            ours = ours.replace(f"{option} longshore", f"{option} {kubectl.namespace}")
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", ours],
+            cwd=REPOSITORY,
+            env={**os.environ, "PATH": f"{Path(helm).parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr + pods_tell(kubectl)
+        return done.stdout
+
+    yield run
+    Helm(kubectl.namespace, {}).run("uninstall", "longshore", "--ignore-not-found", given=False)
 
 
 class Installed:
@@ -137,6 +170,10 @@ class Installed:
         )
         return answer.status_code, answer.text
 
+    def serves(self, router: str) -> bool:
+        """Return whether a router carries predictions."""
+        return self.predict(router) == (200, "[1]")
+
 
 def pods_tell(kubectl: Kubectl) -> str:
     """Return what may be wrong, for whoever reads a failure."""
@@ -144,40 +181,36 @@ def pods_tell(kubectl: Kubectl) -> str:
     return kubectl.run("get", "pods", "--output=wide") + kubectl.run(*logs, check=False)
 
 
-def test_from_installing_to_nothing_left(helm: Helm, kubectl: Kubectl, behave: str) -> None:
-    assert "rollout status" in helm.run("install", "longshore", str(CHART))
-    for each in ("controller", "router"):
-        assert until(
-            lambda name=each: kubectl.get("deployment", f"longshore-{name}")["status"].get(
-                "readyReplicas"
-            )
-            == 2,
-            within=75,
-        ), pods_tell(kubectl)
+def test_from_installing_to_nothing_left(
+    operator: Callable[[str], str], kubectl: Kubectl, values: dict[str, Any], behave: str
+) -> None:
+    assert "rollout status" in operator(INSTALL)
     installed = Installed(kubectl)
+    assert len(installed.routers) == 2
     installed.longshore("register", "behave", "1", behave)
-    first, second = installed.routers
-    for router in (first, second):
-        assert until(lambda router=router: installed.predict(router) == (200, "[1]"))
-    assert installed.predict(first, key="another")[0] == 401
+    for router in installed.routers:
+        assert until(functools.partial(installed.serves, router))
+    assert installed.predict(router, key="another")[0] == 401
     # What the controllers serve reaches autoscalers by the API server.
     metrics = f"--raw=/apis/{GROUP}/v1beta1"
     assert until(
         lambda: "longshore_requests_in_flight" in kubectl.run("get", metrics, check=False), 60
     ), kubectl.run("describe", "apiservice", f"v1beta1.{GROUP}")
 
-    helm.run("upgrade", "longshore", str(CHART), "--set", "router.replicas=3", "--wait")
+    operator(UPGRADE.replace("--wait", "--set router.replicas=3 --set settings.max_body=9 --wait"))
     again = Installed(kubectl)
     assert (again.key, again.certificate) == (installed.key, installed.certificate)
     assert len(again.routers) == 3
+    assert not set(again.routers) & set(installed.routers)
     for router in again.routers:
-        assert until(lambda router=router: again.predict(router) == (200, "[1]"))
+        assert until(functools.partial(again.serves, router))
 
     again.longshore("delete", "behave:1")
-    assert until(lambda: kubectl.names("deployments") == ["longshore-controller", "longshore-router"])
-    helm.run("uninstall", "longshore", "--wait", given=False)
-    assert until(lambda: set(kubectl.names(KINDS)) <= LEFT_BY_THE_CLUSTER, 90), kubectl.names(KINDS)
-    everywhere = "clusterroles,clusterrolebindings,apiservices"
-    assert not [each for each in kubectl.names(everywhere) if kubectl.namespace in each]
+    ours = ["longshore-controller", "longshore-router"]
+    assert until(lambda: kubectl.names("deployments") == ours)
+    operator(UNINSTALL)
+    assert until(lambda: set(kubectl.names(KINDS)) <= OF_THE_CLUSTER, 90), kubectl.names(KINDS)
+    everywhere = kubectl.names("clusterroles,clusterrolebindings,apiservices")
+    assert not [each for each in everywhere if kubectl.namespace in each or GROUP in each]
     there = Kubectl("kube-system").names("rolebindings")
     assert not [each for each in there if kubectl.namespace in each]
