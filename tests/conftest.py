@@ -66,11 +66,17 @@ def behave(engine_cli: EngineCli, registry: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def platform_image(engine_cli: EngineCli, registry: str) -> str:
-    """The reference of the platform's own image."""
+def built_image(engine_cli: EngineCli) -> str:
+    """The platform's own image, in the engine alone."""
+    build(engine_cli, "localhost/longshore-test")
+    return "localhost/longshore-test"
+
+
+@pytest.fixture(scope="session")
+def platform_image(engine_cli: EngineCli, registry: str, built_image: str) -> str:
+    """The reference of the platform's own image in the registry."""
     reference = f"{registry}/longshore:test"
-    build(engine_cli, reference)
-    engine_cli.push(reference)
+    engine_cli.push_as(built_image, reference)
     return reference
 
 

@@ -105,8 +105,7 @@ def operator(
 
     def run(commands: str) -> str:
         ours = commands.replace("values.yaml", str(file))
-        for option in ("namespace", "--namespace"):
-            ours = ours.replace(f"{option} longshore", f"{option} {kubectl.namespace}")
+        ours = ours.replace("namespace longshore", f"namespace {kubectl.namespace}")
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", ours],
             cwd=REPOSITORY,
@@ -186,9 +185,10 @@ def test_from_installing_to_nothing_left(
 ) -> None:
     assert "rollout status" in operator(INSTALL)
     installed = Installed(kubectl)
-    assert len(installed.routers) == 2
+    before = installed.routers
+    assert len(before) == 2
     installed.longshore("register", "behave", "1", behave)
-    for router in installed.routers:
+    for router in before:
         assert until(functools.partial(installed.serves, router))
     assert installed.predict(router, key="another")[0] == 401
     # What the controllers serve reaches autoscalers by the API server.
@@ -201,7 +201,7 @@ def test_from_installing_to_nothing_left(
     again = Installed(kubectl)
     assert (again.key, again.certificate) == (installed.key, installed.certificate)
     assert len(again.routers) == 3
-    assert not set(again.routers) & set(installed.routers)
+    assert not set(again.routers) & set(before)
     for router in again.routers:
         assert until(functools.partial(again.serves, router))
 
