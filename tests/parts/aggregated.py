@@ -27,12 +27,22 @@ def free_port(host: str) -> int:
 
 def certificate(directory: Path, namespace: str) -> tuple[Path, Path]:
     """Make a certificate for the service, signed by itself; return it and its key."""
-    made, key = directory / "metrics.crt", directory / "metrics.key"
-    name = f"{SERVICE}.{namespace}.svc"
+    return self_signed(directory, "metrics", f"DNS:{SERVICE}.{namespace}.svc")
+
+
+def self_signed(directory: Path, stem: str, alternative: str) -> tuple[Path, Path]:
+    """Make a certificate, signed by itself; return it and its key.
+
+    Args:
+        directory: where to write both.
+        stem: of their names.
+        alternative: whom it is for, ``DNS:...`` or ``IP:...``.
+    """
+    made, key = directory / f"{stem}.crt", directory / f"{stem}.key"
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
+            *("-subj", f"/CN={stem}", "-addext", f"subjectAltName={alternative}"),
             *("-keyout", str(key), "-out", str(made)),
         ],
         check=True,

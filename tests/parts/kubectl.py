@@ -32,6 +32,14 @@ class Kubectl:
         """Return the names of all objects of a kind."""
         return [each["metadata"]["name"] for each in self.get(kind)["items"]]
 
+    def live_pods(self, selector: str = "") -> list[str]:
+        """Return the names of the pods that are not on their way out."""
+        return [
+            each["metadata"]["name"]
+            for each in self.get("pods", f"--selector={selector}")["items"]
+            if "deletionTimestamp" not in each["metadata"]
+        ]
+
     def apply(self, manifest: dict[str, Any]) -> None:
         """Let the cluster have an object."""
         self.run("apply", "--filename=-", given=json.dumps(manifest))

@@ -130,3 +130,19 @@ def until(condition: Callable[[], object], within: float = 30) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def on_cluster(directory: Path, namespace: str, **settings: object) -> None:
+    """Write a plugins.toml whose only backend is the cluster.
+
+    Args:
+        directory: of the platform.
+        namespace: of the cluster.
+        settings: of the plugin.
+    """
+    written = {"namespace": namespace, "drain": 5, **settings}
+    listed = ", ".join(f"{name} = {json.dumps(value)}" for name, value in written.items())
+    (directory / "plugins.toml").write_text(
+        '[longshore]\nbackend = "kubernetes"\n\n[[plugin]]\nname = "kubernetes"\n'
+        f"settings = {{ {listed} }}\n"
+    )

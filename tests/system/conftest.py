@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 from engine_cli import EngineCli
-from parts.platform import Up
+from parts.kubectl import Kubectl
+from parts.platform import Up, on_cluster
+from parts.steady_load import Ledger
 
 
 @pytest.fixture
@@ -15,3 +17,22 @@ def up(tmp_path: Path, engine_cli: EngineCli) -> Iterator[Up]:
         yield platform
     finally:
         platform.clean_up()
+
+
+@pytest.fixture
+def kubernetes_up(tmp_path: Path, engine_cli: EngineCli, kubectl: Kubectl) -> Iterator[Up]:
+    """A platform whose only backend is the cluster."""
+    on_cluster(tmp_path, kubectl.namespace)
+    up = Up(tmp_path, engine_cli)
+    try:
+        up.start()
+        yield up
+    finally:
+        up.clean_up()
+
+
+@pytest.fixture
+def ledger() -> Iterator[Ledger]:
+    """Who hears from models which requests they got."""
+    with Ledger() as opened:
+        yield opened

@@ -1,7 +1,6 @@
 """A HorizontalPodAutoscaler that goes by what Longshore's routers observe."""
 
 import asyncio
-import json
 import ssl
 import time
 from collections.abc import Iterator
@@ -19,7 +18,9 @@ from parts.aggregated import (
     serve_through,
 )
 from parts.kubectl import Kubectl
-from parts.platform import Up, until
+from parts.platform import Up, on_cluster, until
+from parts.steady_load import Ledger, steady_load
+from parts.stopwatch import seconds_until, tell
 
 pytestmark = pytest.mark.kubernetes
 
@@ -38,19 +39,14 @@ def autoscaled_up(
         pytest.skip("the cluster's external metrics are served by somebody else")
     host = own_address()
     made, key = certificate(tmp_path, kubectl.namespace)
-    settings = {
-        "namespace": kubectl.namespace,
-        "drain": 2,
-        "scale_down_after": 20,
-        "metrics_host": host,
-        "metrics_port": metrics_port,
-        "metrics_certificate": str(made),
-        "metrics_key": str(key),
-    }
-    written = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
-    (tmp_path / "plugins.toml").write_text(
-        '[longshore]\nbackend = "kubernetes"\n\n[[plugin]]\nname = "kubernetes"\n'
-        f"settings = {{ {written} }}\n"
+    on_cluster(
+        tmp_path,
+        kubectl.namespace,
+        scale_down_after=20,
+        metrics_host=host,
+        metrics_port=metrics_port,
+        metrics_certificate=str(made),
+        metrics_key=str(key),
     )
     up = Up(tmp_path, engine_cli)
     try:
@@ -80,6 +76,39 @@ async def hold(url: str, requests: int, over: asyncio.Event) -> None:
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(timeout=30, limits=limits) as client:
         await asyncio.gather(*(one(client) for _ in range(requests)))
+
+
+@pytest.mark.timeout(400)
+def test_no_request_fails_while_replicas_double_and_go_again(
+    autoscaled_up: Up, behave: str, kubectl: Kubectl, ledger: Ledger
+) -> None:
+    up = autoscaled_up
+    options = ("--min", "2", "--max", "4", "--target", "2", "--env", ledger.option)
+    up.run("register", "behave", "1", behave, *options)
+    assert until(lambda: kubectl.names("horizontalpodautoscalers"), within=60)
+    assert until(lambda: not up.status()["reason"] and up.status()["ready"] == 2)
+
+    def grown() -> bool:
+        return replicas(kubectl) == 4 and up.status()["ready"] == 4
+
+    async def doubled() -> float:
+        over = asyncio.Event()
+        holding = asyncio.create_task(hold(up.url, 8, over))
+        try:
+            return await asyncio.to_thread(seconds_until, grown, 120)
+        finally:
+            over.set()
+            await holding
+
+    with steady_load(up.url, ledger) as load:
+        took = asyncio.run(doubled())
+        gone = seconds_until(lambda: replicas(kubectl) == 2, 150)
+        assert until(lambda: up.status()["replicas"] == 2)
+        # The pods that go answer until their drain is over.
+        time.sleep(8)
+    load.assert_spotless()
+    tell("replicas double from 2 to 4", load.summary(), "ready throughout", took)
+    tell("replicas go back to 2", load.summary(), "ready throughout", gone)
 
 
 @pytest.mark.timeout(400)
@@ -130,10 +159,7 @@ def test_only_the_api_server_gets_an_answer(
 def test_without_metrics_longshore_scales_and_says_so(
     tmp_path: Path, engine_cli: EngineCli, kubectl: Kubectl, behave: str
 ) -> None:
-    (tmp_path / "plugins.toml").write_text(
-        '[longshore]\nbackend = "kubernetes"\n\n[[plugin]]\nname = "kubernetes"\n'
-        f'settings = {{ namespace = "{kubectl.namespace}", drain = 2 }}\n'
-    )
+    on_cluster(tmp_path, kubectl.namespace)
     up = Up(tmp_path, engine_cli)
     up.start()
     try:

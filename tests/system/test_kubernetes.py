@@ -3,90 +3,17 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 import pytest
-from engine_cli import EngineCli
 from parts.kubectl import Kubectl
 from parts.platform import Up, until
+from parts.steady_load import A_SECOND, Ledger, steady_load
+
+if TYPE_CHECKING:
+    import httpx
 
 pytestmark = pytest.mark.kubernetes
-
-A_SECOND = 50
-"""Requests of the steady load."""
-
-
-@pytest.fixture
-def kubernetes_up(tmp_path: Path, engine_cli: EngineCli, kubectl: Kubectl) -> Iterator[Up]:
-    """A platform whose only backend is the cluster."""
-    (tmp_path / "plugins.toml").write_text(
-        '[longshore]\nbackend = "kubernetes"\n\n[[plugin]]\nname = "kubernetes"\n'
-        f'settings = {{ namespace = "{kubectl.namespace}", drain = 5 }}\n'
-    )
-    up = Up(tmp_path, engine_cli)
-    up.start()
-    yield up
-    up.clean_up()
-
-
-class Load:
-    """What a steady load met."""
-
-    def __init__(self) -> None:
-        self.answers: list[tuple[int, str]] = []
-
-    @property
-    def failures(self) -> list[tuple[int, str]]:
-        return [each for each in self.answers if each[0] != 200]
-
-    def versions(self) -> set[str]:
-        return {version for _, version in self.answers}
-
-
-@contextmanager
-def steady_load(up: Up) -> Iterator[Load]:
-    """Send requests at a steady pace while the context is open, each on its own time."""
-    load, over = Load(), threading.Event()
-    slots = threading.Semaphore(A_SECOND)
-
-    def ask(client: httpx.Client) -> None:
-        with slots:
-            try:
-                answer = client.post(f"{up.url}/v1/models/behave/predict", content="x", timeout=30)
-                found = answer.status_code, answer.headers.get("x-longshore-version", answer.text)
-            except httpx.HTTPError as error:
-                found = 0, repr(error)
-            load.answers.append(found)
-
-    def pace() -> None:
-        asking: list[threading.Thread] = []
-        with httpx.Client() as client:
-            begun = time.monotonic()
-            while not over.wait(max(0, begun + len(asking) / A_SECOND - time.monotonic())):
-                thread = threading.Thread(target=ask, args=(client,))
-                thread.start()
-                asking.append(thread)
-            for each in asking:
-                each.join()
-
-    pacing = threading.Thread(target=pace)
-    pacing.start()
-    try:
-        yield load
-    finally:
-        over.set()
-        pacing.join()
-
-
-def pods(kubectl: Kubectl) -> list[str]:
-    """Return the pods that are not on their way out."""
-    found = kubectl.get("pods")["items"]
-    return [
-        each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]
-    ]
 
 
 def test_the_hand_typed_tour(kubernetes_up: Up, behave: str, kubectl: Kubectl) -> None:
@@ -98,7 +25,7 @@ def test_the_hand_typed_tour(kubernetes_up: Up, behave: str, kubectl: Kubectl) -
     assert up.run("predict", "behave", "-d", "[[5.1, 3.5]]").stdout.strip() == "[[5.1, 3.5]]"
     assert "behave listens" in up.run("logs", "behave").stdout
     assert "longshore_resolve_image" in up.run("explain", "behave:1").stdout.replace("\n", "")
-    [pod] = pods(kubectl)
+    [pod] = kubectl.live_pods()
     image = kubectl.get("pod", pod)["spec"]["containers"][0]["image"]
     assert image.endswith("@" + up.json("show", "behave:1")["version"]["image"]["digest"])
     up.run("delete", "behave:1")
@@ -121,25 +48,26 @@ def test_a_version_that_cannot_run_says_why(
 
 
 def test_no_request_fails_while_everything_moves(
-    kubernetes_up: Up, behave: str, kubectl: Kubectl
+    kubernetes_up: Up, behave: str, kubectl: Kubectl, ledger: Ledger
 ) -> None:
     up = kubernetes_up
-    up.run("register", "behave", "1", behave, "--min", "2", "--max", "4", "--target", "1000")
+    options = ("--min", "2", "--max", "4", "--target", "1000", "--env", ledger.option)
+    up.run("register", "behave", "1", behave, *options)
     up.wait_for("ready")
     assert until(lambda: up.status()["ready"] == 2)
-    with steady_load(up) as load:
+    with steady_load(up.url, ledger) as load:
         time.sleep(1)
         # A pod goes, as when a node is drained.
-        [first, *_] = pods(kubectl)
+        [first, *_] = kubectl.live_pods()
         kubectl.run("delete", "pod", first, "--wait=false")
-        assert until(lambda: first not in pods(kubectl) and up.status()["ready"] == 2)
+        assert until(lambda: first not in kubectl.live_pods() and up.status()["ready"] == 2)
         # The version is replaced.
-        up.run("register", "behave", "2", behave, "--env", "COLOUR=green")
-        assert until(lambda: (200, "behave:2") in load.answers)
+        up.run("register", "behave", "2", behave, "--env", ledger.option)
+        assert until(lambda: "behave:2" in load.versions())
         up.run("delete", "behave:1")
-        assert until(lambda: len(pods(kubectl)) == 1)
+        assert until(lambda: len(kubectl.live_pods()) == 1)
         time.sleep(6)
-    assert load.failures == []
+    load.assert_spotless()
     assert load.versions() == {"behave:1", "behave:2"}
     assert len(load.answers) > A_SECOND * 10
 
@@ -149,7 +77,7 @@ def test_a_request_on_a_pod_that_is_deleted_is_answered(
 ) -> None:
     up = kubernetes_up
     up.run("register", "behave", "1", behave)
-    [pod] = pods(kubectl)
+    [pod] = kubectl.live_pods()
     answers: list[httpx.Response] = []
 
     def ask() -> None:
@@ -179,7 +107,7 @@ def test_everything_lost_but_sql_comes_back(
                 up.get(f"/api/models/behave/versions/{number}").json()["status"]["state"] == "ready"
                 for number in ("1", "2", "3")
             )
-            and len(pods(kubectl)) == 3
+            and len(kubectl.live_pods()) == 3
         ),
         within=60,
     ), up.log.read_text()
@@ -191,11 +119,11 @@ def test_what_goes_on_while_longshore_does_not_is_adopted(
 ) -> None:
     up = kubernetes_up
     up.run("register", "behave", "1", behave)
-    before = pods(kubectl)
+    before = kubectl.live_pods()
     up.kill()
     up.start()
     assert until(lambda: up.predict().status_code == 200)
     time.sleep(3)
-    assert pods(kubectl) == before
+    assert kubectl.live_pods() == before
     assert up.status()["state"] == "ready"
     assert json.loads(up.run("show", "behave:1", "--json").stdout)["status"]["failures"] == 0

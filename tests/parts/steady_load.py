@@ -1,0 +1,172 @@
+"""An open loop of requests, and an account of what became of each of them."""
+
+import asyncio
+import socket
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+from parts.aggregated import own_address
+
+A_SECOND = 50
+"""Requests of the steady load."""
+
+
+class Ledger:
+    """Hears from models which requests they got, however often, answered or not.
+
+    A model tells it when its environment has ``TELL`` (see tests/images/behave).
+    """
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self._socket.bind((own_address(), 0))
+        self._socket.settimeout(0.2)
+        self._over = threading.Event()
+        self._listening = threading.Thread(target=self._listen)
+
+    @property
+    def option(self) -> str:
+        """What ``longshore register --env`` takes to have a model tell."""
+        host, port = self._socket.getsockname()
+        return f"TELL={host}:{port}"
+
+    def __enter__(self) -> "Ledger":
+        self._listening.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._listening.join()
+        self._socket.close()
+
+    def _listen(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.seen[self._socket.recv(1024).decode()] += 1
+            except TimeoutError:
+                continue
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one request: one of ``well``, ``wrong``, ``failed`` and ``lost``.
+
+    Wrong is an answer to something else, failed another status than 200, lost no answer at all.
+    """
+
+    body: str
+    outcome: str
+    at: float
+    """When it was sent, on the monotonic clock."""
+    version: str = ""
+    said: str = ""
+    """Status and detail, where it did not go well."""
+
+
+@dataclass
+class Load:
+    """What a steady load met."""
+
+    ledger: Ledger | None = None
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def faults(self) -> list[Answer]:
+        """Return everything that did not go well."""
+        return [each for each in self.answers if each.outcome != "well"]
+
+    @property
+    def doubled(self) -> list[str]:
+        """Return the requests that models got more than once."""
+        seen = self.ledger.seen if self.ledger else Counter[str]()
+        return [each.body for each in self.answers if seen[each.body] > 1]
+
+    @property
+    def untold(self) -> list[str]:
+        """Return the requests that went well of which no model told: the account is not whole."""
+        seen = self.ledger.seen if self.ledger else Counter[str]()
+        well = [each.body for each in self.answers if each.outcome == "well"]
+        return [each for each in well if self.ledger and not seen[each]]
+
+    def versions(self) -> set[str]:
+        """Return which versions answered."""
+        return {each.version for each in self.answers if each.outcome == "well"}
+
+    def well_since(self, moment: float) -> bool:
+        """Return whether requests that were sent after a moment are answered well by now."""
+        late = [each for each in self.answers if each.at > moment]
+        return len(late) > A_SECOND // 2 and all(each.outcome == "well" for each in late[-10:])
+
+    def summary(self) -> str:
+        """Return what callers saw, in a line."""
+        kinds = Counter(f"{each.outcome} ({each.said[:60]})" for each in self.faults)
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none failed"
+        return f"{len(self.answers)} requests: {told}; {len(self.doubled)} doubled"
+
+    def assert_spotless(self) -> None:
+        """Every request was answered, by itself and once."""
+        assert self.answers
+        assert not self.faults, self.summary()
+        assert not self.doubled
+        assert not self.untold
+
+
+@contextmanager
+def steady_load(url: str, ledger: Ledger | None = None, name: str = "behave") -> Iterator[Load]:
+    """Send requests to a model at a steady pace while the context is open.
+
+    Each is sent at its own time, whatever became of those before it. All have an answer, or have
+    none, when the context closes.
+    """
+    load, over = Load(ledger), threading.Event()
+    pacing = threading.Thread(target=lambda: asyncio.run(_pace(url, name, load, over)))
+    pacing.start()
+    try:
+        yield load
+    finally:
+        over.set()
+        pacing.join()
+
+
+async def _pace(url: str, name: str, load: Load, over: threading.Event) -> None:
+    run, begun, asking = uuid.uuid4().hex[:8], time.monotonic(), set[asyncio.Task[None]]()
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
+        number = 0
+        while not over.is_set():
+            asking.add(asyncio.create_task(_ask(client, name, f"{run}-{number}", load)))
+            asking = {each for each in asking if not each.done()}
+            number += 1
+            await asyncio.sleep(max(0, begun + number / A_SECOND - time.monotonic()))
+        await asyncio.gather(*asking)
+
+
+async def _ask(client: httpx.AsyncClient, name: str, body: str, load: Load) -> None:
+    at = time.monotonic()
+    try:
+        answer = await client.post(f"/v1/models/{name}/predict", content=body)
+    except httpx.HTTPError as error:
+        load.answers.append(Answer(body, "lost", at, said=repr(error)))
+        return
+    version = answer.headers.get("x-longshore-version", "")
+    if answer.status_code != 200:
+        said = f"{answer.status_code} {_detail(answer)}"
+        load.answers.append(Answer(body, "failed", at, version, said))
+    elif answer.text != body:
+        load.answers.append(Answer(body, "wrong", at, version, answer.text))
+    else:
+        load.answers.append(Answer(body, "well", at, version))
+
+
+def _detail(answer: httpx.Response) -> str:
+    if "json" not in answer.headers.get("content-type", ""):
+        return answer.text
+    return str(answer.json().get("detail", answer.text))
