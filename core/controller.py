@@ -79,6 +79,8 @@ class _Work:
     fingerprint: str = ""
     task: asyncio.Task[None] | None = None
     error: WorkloadFailed | None = None
+    away: Unavailable | None = None
+    """Why the backend did not take the last change, though it told what it has."""
     retry_now: bool = False
     stopping: bool = False
     """Replicas were stopped on purpose; that they exited is no failure."""
@@ -325,9 +327,7 @@ class Controller:
         work = self._work.setdefault(key, _Work())
         work.registered = record.version.created_at
         if name in world.away:
-            reason = f"backend {name} does not answer: {world.away[name].message}"
-            status = record.status.model_copy(update={"reason": reason})
-            world.steps[key] = record, Step(status)
+            world.steps[key] = record, _not_taken(Step(record.status), name, world.away[name])
             return
         if name not in self._backends:
             status = record.status.model_copy(
@@ -366,6 +366,8 @@ class Controller:
         )
         if not work.busy:
             work.retry_now = False
+        if work.away and (work.busy or step.action is Action.APPLY):
+            step = _not_taken(step, name, work.away)
         world.steps[key] = record, step
 
     async def _know_the_earlier_loads(self) -> None:
@@ -442,7 +444,8 @@ class Controller:
             await backend.apply(workload)
         except WorkloadFailed as error:
             work.error = error
-        except Unavailable:
+        except Unavailable as error:
+            work.away = error
             raise
         except Exception as error:
             work.error = WorkloadFailed(
@@ -450,6 +453,7 @@ class Controller:
                 hint="This is a defect of the backend's plugin; its trace is in Longshore's log.",
             )
             raise
+        work.away = None
 
     async def _stop(self, backend: Backend, key: VersionKey, have: WorkloadStatus | None) -> None:
         await self._table.drain([replica.id for replica in have.replicas] if have else [], DRAIN)
@@ -494,6 +498,13 @@ class Controller:
         for event in events:
             log.info("%s %s: %s", event.key, event.kind, event.message)
             await self._hooks.every("longshore_on_event", event=event)
+
+
+def _not_taken(step: Step, backend: str, why: Unavailable) -> Step:
+    """Return the step with a status that tells that the backend cannot be told anything now."""
+    reason = f"backend {backend} does not answer: {why.message}"
+    update = {"reason": reason, "hint": why.hint}
+    return Step(step.status.model_copy(update=update), step.action)
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:

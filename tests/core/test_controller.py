@@ -396,6 +396,28 @@ async def test_while_the_engine_is_away_nothing_is_changed_and_users_are_told(
     assert world.backend.calls == ["apply iris:1 1"]
 
 
+async def test_a_backend_that_tells_what_it_has_and_takes_no_change(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: Workload) -> None:
+        raise Unavailable("the API does not accept the credentials", hint="renew them")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.backend, "apply", refuse)
+        await world.registry.add_version(version(), [])
+        await world.passes()
+        status = await world.status()
+        assert status.state is State.STARTING
+        assert status.reason == (
+            "backend engine does not answer: the API does not accept the credentials"
+        )
+        assert status.hint == "renew them"
+        assert status.failures == 0
+    await world.passes(3)
+    status = await world.status()
+    assert (status.state, status.reason, status.hint) == (State.READY, "", "")
+
+
 async def test_a_backend_that_is_not_enabled_fails_its_versions_only(world: World) -> None:
     placement = version().placement.model_copy(update={"backend": "moon"})
     await world.registry.add_version(version().model_copy(update={"placement": placement}), [])

@@ -14,7 +14,7 @@ from parts.stopwatch import seconds_until, tell
 
 pytestmark = pytest.mark.kubernetes
 
-STOP, START = "LONGSHORE_TEST_APISERVER_STOP", "LONGSHORE_TEST_APISERVER_START"
+STOP, START = "TEST_APISERVER_STOP", "TEST_APISERVER_START"
 AWAY = 60
 """Seconds."""
 

@@ -13,7 +13,7 @@ from parts.stopwatch import seconds_until, tell
 
 pytestmark = pytest.mark.kubernetes
 
-ALLOWED = "LONGSHORE_TEST_DRAIN"
+ALLOWED = "TEST_DRAIN"
 OURS = "app.kubernetes.io/part-of=longshore"
 
 

@@ -112,16 +112,21 @@ def test_credentials_that_expire(  # noqa: PLR0917 - one for each part that it n
         with steady_load(up.url, ledger) as load:
             # Its tokens are worth nothing from now on.
             kubectl.run("delete", "serviceaccount", account)
+            time.sleep(12)  # for so long, the API server remembers what it accepted
             kubectl.run("delete", "pod", kubectl.live_pods()[0], "--wait=false")
-            assert until(lambda: "the credentials" in up.status()["reason"], 90), up.status()
-            status = up.status()
-            assert status["state"] == "ready"
-            cluster_copy(cluster, tmp_path, user=token())
-            took = seconds_until(
-                lambda: "credentials" not in up.status()["reason"] and up.status()["ready"] == 2, 90
+            up.run("register", "behave", "2", behave, *options, "--no-wait")
+            assert until(lambda: "credentials" in up.status(version="2")["reason"]), up.status(
+                version="2"
             )
+            said = up.status(version="2")["reason"]
+            assert up.status()["state"] == "ready"
+            cluster_copy(cluster, tmp_path, user=token())
+            took = seconds_until(lambda: up.status(version="2")["ready"] == 2, 90)
+            assert until(lambda: up.status()["ready"] == 2)
         load.assert_spotless()
-        tell("credentials expire", load.summary(), f"ready: {status['reason']}", took)
+        assert "credentials" not in up.status(version="2")["reason"]
+        assert up.status(version="2")["failures"] == 0
+        tell("credentials expire", load.summary(), f"of a new version: {said}", took)
     finally:
         up.clean_up()
         kubectl.run("delete", "clusterrolebinding", kubectl.namespace)
