@@ -4,6 +4,7 @@ Only where the repository lies is ours to change: `.venv/bin/` becomes the envir
 tests, and the ports are those that the pages name, so nothing else may use them meanwhile.
 """
 
+import os
 import re
 import signal
 import socket
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from docs.blocks import PAGES, REPOSITORY, Block, blocks
 from engine_cli import EngineCli
+from parts.kubectl import Kubectl
 from parts.platform import until
 
 from longshore.core.plugins_file import read_plugins_file
@@ -35,6 +37,7 @@ class Shell:
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
+        self.environment = dict(os.environ)
         self.servers: list[subprocess.Popen[bytes]] = []
 
     def serve(self, command: str) -> None:
@@ -46,7 +49,7 @@ class Shell:
             f"--port 5001 --root {self.scratch / 'registry'}",
             ".venv/bin/longshore up": f"{BIN}/longshore up --state {self.scratch / 'state'}",
         }[command]
-        self.servers.append(subprocess.Popen(line.split(), cwd=REPOSITORY))
+        self.servers.append(subprocess.Popen(line.split(), cwd=REPOSITORY, env=self.environment))
         assert until(lambda: answers(port)), command
 
     def run(self, command: str) -> str:
@@ -54,6 +57,7 @@ class Shell:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", line],
             cwd=REPOSITORY,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=170,
@@ -100,6 +104,40 @@ def test_the_commands_of_a_page_work_one_after_the_other(page: Path, shell: Shel
             shown = shell.run(command)
             if "predict" in command and "curl" in command:
                 assert "predictions" in shown, shown
+
+
+@pytest.mark.kubernetes
+def test_the_readme_works_on_a_cluster_word_for_word(
+    cluster: str, kubectl: Kubectl, shell: Shell
+) -> None:
+    nodes = kubectl.get("nodes")["items"]
+    if {each["address"] for node in nodes for each in node["status"]["addresses"]}.isdisjoint(
+        subprocess.run(
+            ["hostname", "-I"], capture_output=True, text=True, check=True
+        ).stdout.split()
+    ):
+        pytest.skip(f"the cluster of {cluster} is elsewhere: it cannot pull from this machine")
+    if kubectl.run("get", "namespace", "longshore", "--ignore-not-found"):
+        pytest.skip("the cluster has a namespace longshore, which Longshore would make")
+    shell.environment["LONGSHORE_BACKEND"] = "kubernetes"
+    readme = next(page for page in PAGES if page.name == "README.md")
+    shown = []
+    try:
+        for block in blocks(readme, "bash"):
+            for command in () if block.elsewhere else block.commands:
+                # Nodes know a registry by its name and port; one that runs there will do.
+                if command == "make registry" and answers(SERVERS[command]):
+                    continue
+                if command in SERVERS:
+                    shell.serve(command)
+                    continue
+                shown.append(shell.run(command))
+                if " register " in command:
+                    assert len(Kubectl("longshore").live_pods()) == 1, "it runs there"
+        assert sum("predictions" in each for each in shown) == 2, shown
+        assert until(lambda: not Kubectl("longshore").names("deployments"))
+    finally:
+        kubectl.run("delete", "namespace", "longshore", "--ignore-not-found", "--wait=false")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -107,26 +107,32 @@ def test_credentials_that_expire(  # noqa: PLR0917 - one for each part that it n
     try:
         up.start()
         options = ("--min", "2", "--max", "4", "--env", ledger.option)
+        up.run("register", "behave", "2", behave, "--env", ledger.option)
+        up.run("sleep", "behave:2")
         up.run("register", "behave", "1", behave, *options)
+        up.run("traffic", "behave", "1=100")
         assert until(lambda: up.status()["ready"] == 2)
         with steady_load(up.url, ledger) as load:
             # Its tokens are worth nothing from now on.
             kubectl.run("delete", "serviceaccount", account)
             time.sleep(12)  # for so long, the API server remembers what it accepted
             kubectl.run("delete", "pod", kubectl.live_pods()[0], "--wait=false")
-            up.run("register", "behave", "2", behave, *options, "--no-wait")
+            refused = up.run("register", "behave", "3", behave, check=False)
+            assert refused.returncode == 1
+            assert "does not accept the credentials" in refused.stderr
+            up.run("wake", "behave:2", "--no-wait")
             assert until(lambda: "credentials" in up.status(version="2")["reason"]), up.status(
                 version="2"
             )
             said = up.status(version="2")["reason"]
             assert up.status()["state"] == "ready"
             cluster_copy(cluster, tmp_path, user=token())
-            took = seconds_until(lambda: up.status(version="2")["ready"] == 2, 90)
+            took = seconds_until(lambda: up.status(version="2")["ready"] == 1, 90)
             assert until(lambda: up.status()["ready"] == 2)
         load.assert_spotless()
         assert "credentials" not in up.status(version="2")["reason"]
         assert up.status(version="2")["failures"] == 0
-        tell("credentials expire", load.summary(), f"of a new version: {said}", took)
+        tell("credentials expire", load.summary(), f"of a version that is woken: {said}", took)
     finally:
         up.clean_up()
         kubectl.run("delete", "clusterrolebinding", kubectl.namespace)
