@@ -73,7 +73,6 @@ class Cache:
             try:
                 if not self._version:
                     await self._list()
-                self._well()
                 async with contextlib.aclosing(self._watch()) as changes:
                     async for change in changes:
                         self._take(change)
@@ -125,6 +124,8 @@ class Cache:
         }
         try:
             async with self._client.stream(self._client.path(self.kind), query) as lines:
+                # Not before: an API server that is away may take long to say so.
+                self._well()
                 async for line in lines:
                     if line.strip():
                         yield json.loads(line)

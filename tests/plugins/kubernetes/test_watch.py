@@ -31,7 +31,9 @@ class Server:
     lists: int = 0
     watches: list[dict[str, str]] = field(default_factory=list)
     refuse_watches: int = 0
-    """Status with which the next watch is refused."""
+    """Status with which the next watches are refused."""
+    refusals: int = 1
+    """How many watches that are."""
     streams: "asyncio.Queue[bytes | None]" = field(default_factory=asyncio.Queue)
     """What the watch that is open sends next; None ends it."""
     port: int = 0
@@ -41,7 +43,9 @@ class Server:
             return self._list(request)
         self.watches.append(dict(request.query))
         if self.refuse_watches:
-            status, self.refuse_watches = self.refuse_watches, 0
+            status, self.refusals = self.refuse_watches, self.refusals - 1
+            if not self.refusals:
+                self.refuse_watches, self.refusals = 0, 1
             return web.json_response({"reason": "Expired", "message": "too old"}, status=status)
         response = web.StreamResponse()
         await response.prepare(request)
@@ -183,6 +187,18 @@ async def test_what_it_knows_stays_while_nobody_answers(world: World) -> None:
     assert world.names() == ["a", "b"]
     await world.until(lambda: world.cache.problem is None)
     assert world.server.lists == 1
+
+
+async def test_a_problem_stays_until_the_watch_is_there(world: World) -> None:
+    await world.until(lambda: world.server.watches)
+    world.server.refuse_watches, world.server.refusals = 503, 4
+    world.server.streams.put_nowait(None)
+    await world.until(lambda: world.cache.problem)
+    before = len(world.changes)
+    await world.until(lambda: len(world.server.watches) == 5)
+    assert len(world.changes) == before, "to try again is no news"
+    await world.until(lambda: world.cache.problem is None)
+    assert len(world.changes) == before + 1
 
 
 async def test_rights_that_are_missing_are_told_and_can_be_given(world: World) -> None:
