@@ -419,22 +419,26 @@ class Controller:
     def _start(self, going: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(going, name), name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self.kick()
-
     async def _guarded(self, going: Coroutine[None, None, None], name: str) -> None:
-        async with self._slots:
-            try:
+        at_once = True
+        try:
+            async with self._slots:
                 await going
-            except LongshoreError as error:
-                log.warning("%s: %s", name, error.message)
-            except Exception:
-                # A backend is a plugin: its bug must not end the loop. The next pass tries again.
-                log.exception("%s failed", name)
+        except Unavailable as error:
+            # Who is away is asked again in good time, not without end.
+            at_once = False
+            log.warning("%s: %s", name, error.message)
+        except LongshoreError as error:
+            log.warning("%s: %s", name, error.message)
+        except Exception:
+            # A backend is a plugin: its bug must not end the loop. The next pass tries again.
+            log.exception("%s failed", name)
+        finally:
+            if at_once:
+                self.kick()
 
     async def _apply(self, backend: Backend, work: _Work, workload: Workload) -> None:
         if workload.retire:

@@ -85,6 +85,7 @@ class Client:
         self.namespace = namespace
         self._load = load
         self._api: Any = None
+        self._streams: set[aiohttp.ClientResponse] = set()
         self._loaded_at = 0.0
         self._loading = asyncio.Lock()
 
@@ -155,9 +156,11 @@ class Client:
             total=None, sock_connect=REQUEST_TIMEOUT, sock_read=STREAM_TIMEOUT
         )
         response = await self._send(_Call("GET", path, query, timeout=timeout))
+        self._streams.add(response)
         try:
             yield _lines(response)
         finally:
+            self._streams.discard(response)
             # Nothing is left to be said on it; a polite end of TLS would take a round trip.
             if response.connection and response.connection.transport:
                 response.connection.transport.abort()
@@ -176,7 +179,13 @@ class Client:
     async def _send(self, call: _Call) -> aiohttp.ClientResponse:
         for again in (True, False):
             api = await self._ready()
-            response = await _request(api, call)
+            try:
+                response = await _request(api, call)
+            except Unavailable:
+                if again and self._api is not api:
+                    # Closed under it, because somebody else read the credentials anew.
+                    continue
+                raise
             if response.status < 400:  # noqa: PLR2004 - success in HTTP
                 return response
             error = await _error(response)
@@ -211,6 +220,9 @@ class Client:
             log.info("the Kubernetes API does not know our credentials any more; reading them anew")
             self._api = await self._load()
             self._loaded_at = time.monotonic()
+        # Closing takes the connections away without a word to those who read from them.
+        for each in self._streams:
+            each.content.set_exception(aiohttp.ClientConnectionError("the credentials are renewed"))
         await used.close()
         return True
 

@@ -418,6 +418,23 @@ async def test_a_backend_that_tells_what_it_has_and_takes_no_change(
     assert (status.state, status.reason, status.hint) == (State.READY, "", "")
 
 
+async def test_a_backend_that_takes_no_change_is_not_asked_without_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def refuse(workload: Workload) -> None:
+        asked.append(workload)
+        raise Unavailable("the API does not accept the credentials")
+
+    monkeypatch.setattr(world.backend, "apply", refuse)
+    monkeypatch.setattr(world.controller, "_interval", 60)
+    await world.registry.add_version(version(), [])
+    async with world.controller.running():
+        await asyncio.sleep(1)
+    assert 1 <= len(asked) <= 3
+
+
 async def test_a_backend_that_is_not_enabled_fails_its_versions_only(world: World) -> None:
     placement = version().placement.model_copy(update={"backend": "moon"})
     await world.registry.add_version(version().model_copy(update={"placement": placement}), [])

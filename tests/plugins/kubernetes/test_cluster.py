@@ -419,7 +419,10 @@ async def test_credentials_that_expire_are_read_anew(
             await asyncio.wait_for(refused(), 30)
         cluster_copy(cluster, tmp_path, user={"token": token()})
         assert await backend.nodes()
-        await eventually(backend, ready)
+        [before] = await eventually(backend, ready)
+        # What happens now is seen: watches went over to the new credentials, too.
+        await kubectl_run(kubectl, "delete", "pod", before.id, "--wait=false")
+        await eventually(backend, lambda found: before not in found and ready(found))
     finally:
         kubectl.run("delete", "clusterrolebinding", name)
 
