@@ -220,9 +220,10 @@ class Client:
             log.info("the Kubernetes API does not know our credentials any more; reading them anew")
             self._api = await self._load()
             self._loaded_at = time.monotonic()
-        # Closing takes the connections away without a word to those who read from them.
+        # Closing takes the connections away without a word to those who read from them; to them it
+        # is to look like an end in good time, after which they go on with the new ones.
         for each in self._streams:
-            each.content.set_exception(aiohttp.ClientConnectionError("the credentials are renewed"))
+            each.content.feed_eof()
         await used.close()
         return True
 
