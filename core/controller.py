@@ -22,11 +22,13 @@ from longshore.core.convergence import (
     surplus,
     workload_of,
 )
+from longshore.core.demand import Demand
 from longshore.core.errors import Deposed, LongshoreError, Unavailable, WorkloadFailed
 from longshore.core.events import events_of
 from longshore.core.following import LOOK_EVERY, SETTLE, Following, heed, listed
 from longshore.core.hooks import Hooks
 from longshore.core.leadership import ALONE, Leads
+from longshore.core.ledger import Ledger
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Backend, Registry
 from longshore.core.publishing import Publisher, route_of
@@ -36,7 +38,6 @@ from longshore.core.types import (
     Event,
     Load,
     Model,
-    ReplicaState,
     State,
     VersionRecord,
     VersionStatus,
@@ -50,6 +51,9 @@ log = logging.getLogger(__name__)
 
 WORKING_INTERVAL = 0.5
 """Seconds between passes while something is under way, so that progress is seen."""
+
+SETTLE_BRIEFLY = 0.005
+"""Seconds that hints are gathered while a version is woken, for somebody waits."""
 
 DRAIN = 30.0
 """Seconds that requests in flight get to finish before their replica is stopped."""
@@ -84,6 +88,8 @@ class _Work:
     retry_now: bool = False
     stopping: bool = False
     """Replicas were stopped on purpose; that they exited is no failure."""
+    deleting: bool = False
+    """By then there is no way back for them."""
 
     @property
     def busy(self) -> bool:
@@ -165,6 +171,22 @@ class Controller:
             gathers=lambda: self._gathers,
             now=now,
         )
+        began = now()
+        self._woken: set[VersionKey] = set()
+        """Woken since the pass that is under way read the wishes."""
+        self.ledger = Ledger(registry)
+        self._demand = Demand(
+            registry,
+            table,
+            self.ledger,
+            start=self._start_now,
+            tell=self._tell,
+            leads=lambda: leadership.leads,
+            since=lambda: None if self._gathers else self._led_since or began,
+            now=now,
+        )
+        self.wake = self._demand.ask
+        """Hear that requests wait for a version; cheap, and any number of times."""
         self.passes = 0
         """How many passes were completed."""
 
@@ -183,6 +205,7 @@ class Controller:
         tasks = [
             asyncio.create_task(self._loop(), name="controller"),
             asyncio.create_task(self._scaler.run(), name="scaler"),
+            asyncio.create_task(self._demand.run(), name="wakes"),
         ]
         tasks += [
             asyncio.create_task(heed(backend, self.kick, self._interval), name=f"watch {name}")
@@ -221,7 +244,7 @@ class Controller:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause):
                     await self._kicked.wait()
-                    await asyncio.sleep(SETTLE)
+                    await asyncio.sleep(SETTLE_BRIEFLY if self.ledger.under_way else SETTLE)
 
     @property
     def _pause(self) -> float:
@@ -242,6 +265,7 @@ class Controller:
             self.passes += 1
             return
         began, epoch = self._now(), self._leadership.epoch
+        self._woken.clear()
         world = await self._look()
         self._sort(world)
         for model in world.models:
@@ -249,7 +273,8 @@ class Controller:
                 await self._decide(world, record)
         statuses = {key: step.status for key, (_, step) in world.steps.items()}
         await self._publisher.publish(
-            route_of(model, statuses, world.have, world.wanted) for model in world.models
+            route_of(model, statuses, world.have, world.wanted, self.ledger.expected)
+            for model in world.models
         )
         await self._know_the_earlier_loads()
         self._check_leadership()
@@ -262,7 +287,23 @@ class Controller:
         waits = [step.status.retry_at for _, step in world.steps.values() if step.status.retry_at]
         self._next_try = min((each for each in waits if each > began), default=None)
         await self._report(world, epoch)
+        loads = {load.key: load for load in self._table.loads()}
+        await self.ledger.review(statuses, world.have, loads, self._now())
+        if await self._demand.review(world.models, loads):
+            self.kick()
         self.passes += 1
+
+    async def _start_now(self, record: VersionRecord) -> None:
+        """Start a version that was woken, without waiting for a pass; the next one goes on."""
+        key, name = record.version.key, record.version.placement.backend
+        self._woken.add(key)
+        have = {each.key: each for each in self._have.get(name, ()) if each.key == key}
+        world = _World((), have, {}, set(self._removals))
+        await self._decide(world, record)
+        record, step = world.steps[key]
+        if step.action is Action.APPLY:
+            self._act(world, record, step)
+        self.kick()
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -324,6 +365,8 @@ class Controller:
 
     async def _decide(self, world: _World, record: VersionRecord) -> None:
         key, name = record.version.key, record.version.placement.backend
+        if key in self._woken:
+            record = record.model_copy(update={"wish": Wish.RUN})
         work = self._work.setdefault(key, _Work())
         work.registered = record.version.created_at
         if name in world.away:
@@ -340,10 +383,15 @@ class Controller:
             world.steps[key] = record, Step(status)
             return
         have = world.have.get(key)
-        if have and work.stopping and record.wish is Wish.RUN:
-            # Woken meanwhile; a list from before the removal ended still has what was stopped.
-            live = tuple(each for each in have.replicas if each.state is not ReplicaState.EXITED)
-            have = have.model_copy(update={"replicas": live})
+        if work.stopping and record.wish is Wish.RUN:
+            if work.task and not work.deleting:
+                # Woken while the last requests were waited for: what was to go stays.
+                work.task.cancel()
+                work.stopping = False
+            else:
+                # A list from before the removal ended still has what was stopped.
+                have = None
+                world.have.pop(key, None)
         if work.base is None:
             work.base = await self._hooks.chain(
                 "longshore_customize_workload",
@@ -392,16 +440,19 @@ class Controller:
             return
         backend = self._backends[name]
         have = world.have.get(key)
-        work.error = None
+        if work.busy:
+            return  # woken meanwhile
+        work.error, work.deleting = None, False
         work.stopping = step.action is Action.DELETE
         if step.action is Action.DELETE:
-            going = self._stop(backend, key, have)
+            going = self._put_to_sleep(backend, record, work, have)
         else:
             assert work.base is not None  # noqa: S101 - _decide made it
             wanted = world.wanted[key]
             retire = surplus(have, wanted)
             workload = work.base.model_copy(update={"replicas": wanted, "retire": retire})
             going = self._apply(backend, work, workload)
+            self.ledger.applied(key, self._now())
         work.task = self._start(going, f"{step.action.value} {key}")
 
     def _remove_strangers(self, world: _World) -> None:
@@ -468,6 +519,20 @@ class Controller:
         if not self._leadership.leads:
             raise Deposed("left to another controller, which leads by now")
 
+    async def _put_to_sleep(
+        self, backend: Backend, record: VersionRecord, work: _Work, have: WorkloadStatus | None
+    ) -> None:
+        key = record.version.key
+        replicas = [replica.id for replica in have.replicas] if have else []
+        quiet = await self._table.drain(replicas, DRAIN)
+        self._check_leadership()
+        if not quiet and self._demand.chose(key):
+            # Nobody asked for this sleep; whoever came in its last moment may take their time.
+            await self._demand.stay(key)
+            return
+        work.deleting = True
+        await backend.delete(key)
+
     # --- reporting ----------------------------------------------------------------------------
 
     async def _report(self, world: _World, epoch: int | None) -> None:
@@ -500,8 +565,11 @@ class Controller:
             log.warning("%s", error.message)
             return
         for event in events:
-            log.info("%s %s: %s", event.key, event.kind, event.message)
-            await self._hooks.every("longshore_on_event", event=event)
+            await self._tell(event)
+
+    async def _tell(self, event: Event) -> None:
+        log.info("%s %s: %s", event.key, event.kind, event.message)
+        await self._hooks.every("longshore_on_event", event=event)
 
 
 def _not_taken(step: Step, backend: str, why: Unavailable) -> Step:

@@ -188,6 +188,10 @@ class Platform(Front):
         await self._registry.version(key)
         return await self._registry.wakes(key)
 
+    def wakes_counted(self) -> Mapping[VersionKey, tuple[Sequence[int], float]]:
+        """Return the histogram of each version's wakes since this start, and their sum."""
+        return self._controller.ledger.counted()
+
     def unready(self) -> str:
         """Return why the platform is not ready for requests; empty if it is."""
         if not self._controller.passes:

@@ -94,8 +94,16 @@ class Registry(Protocol):
             NotFound: there is no such model, or the rule names a version that it does not have.
         """
 
-    async def set_wish(self, key: VersionKey, wish: Wish, reason: str) -> None:
+    async def set_wish(
+        self, key: VersionKey, wish: Wish, reason: str, at: datetime | None = None
+    ) -> None:
         """Say what should become of a version; waking a sleeping one opens a line in the ledger.
+
+        Args:
+            key: the version.
+            wish: what should become of it.
+            reason: why, one sentence.
+            at: when it was asked for; now if left out.
 
         Raises:
             NotFound: there is no such version.
@@ -174,6 +182,12 @@ class Registry(Protocol):
 
         That is: which models and versions there are, traffic rules, wishes, and of the statuses
         the state, the reason and the hint. It costs next to nothing to ask.
+        """
+
+    async def save_wake(self, wake: Wake) -> None:
+        """Write what became of a wake, known by its version and by when it was asked for.
+
+        If there is none, because the version is gone, return silently.
         """
 
 

@@ -1,6 +1,6 @@
 """Telling routers where requests go: from what a pass found to the route table."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from longshore.core.convergence import endpoints_of, surplus
 from longshore.core.names import VersionKey
@@ -8,11 +8,15 @@ from longshore.core.routes import ModelRoute, RouteTable, VersionRoute
 from longshore.core.types import (
     Endpoint,
     Model,
+    State,
     VersionRecord,
     VersionStatus,
     Wish,
     WorkloadStatus,
 )
+
+ON_THE_WAY = frozenset({State.ASLEEP, State.PENDING, State.PULLING, State.STARTING})
+"""In these states a version has a replica soon, or as soon as somebody asks for it."""
 
 
 def route_of(
@@ -20,6 +24,7 @@ def route_of(
     statuses: Mapping[VersionKey, VersionStatus],
     have: Mapping[VersionKey, WorkloadStatus],
     wanted: Mapping[VersionKey, int],
+    wake_seconds: Callable[[VersionKey], float | None] = lambda _: None,
 ) -> ModelRoute:
     """Return the routes of a model.
 
@@ -30,6 +35,7 @@ def route_of(
         statuses: what each version was found to be.
         have: what runs of each.
         wanted: how many replicas each should have, where that is known.
+        wake_seconds: tells how long the next wake of each should take.
     """
     return ModelRoute(
         name=model.name,
@@ -40,6 +46,7 @@ def route_of(
                 statuses[record.version.key],
                 have.get(record.version.key),
                 wanted.get(record.version.key),
+                wake_seconds(record.version.key),
             )
             for record in model.versions
         ),
@@ -76,6 +83,7 @@ def followed_route(
                 state=record.status.state,
                 reason=record.status.reason,
                 hint=record.status.hint,
+                coming=_is_coming(record, record.status),
             )
             for record in model.versions
         ),
@@ -87,6 +95,7 @@ def _version_route(
     status: VersionStatus,
     have: WorkloadStatus | None,
     wanted: int | None,
+    wake_seconds: float | None,
 ) -> VersionRoute:
     if record.wish is not Wish.RUN:
         wanted = 0
@@ -97,7 +106,15 @@ def _version_route(
         state=status.state,
         reason=status.reason,
         hint=status.hint,
+        coming=_is_coming(record, status),
+        wake_seconds=wake_seconds,
     )
+
+
+def _is_coming(record: VersionRecord, status: VersionStatus) -> bool:
+    """Return whether requests may wait for a version; none for the next try of one that failed."""
+    on_the_way = status.state in ON_THE_WAY and not status.failures
+    return on_the_way and record.wish in {Wish.RUN, Wish.SLEEP}
 
 
 class Publisher:
@@ -122,7 +139,15 @@ class Publisher:
             essence = (
                 route.traffic,
                 [
-                    (each.version.created_at, each.state, each.reason, each.hint, each.endpoints)
+                    (
+                        each.version.created_at,
+                        each.state,
+                        each.reason,
+                        each.hint,
+                        each.coming,
+                        each.wake_seconds,
+                        each.endpoints,
+                    )
                     for each in route.versions
                 ],
             )

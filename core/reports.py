@@ -10,11 +10,11 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from longshore.core.names import VersionKey
 from longshore.core.routes import ModelRoute, RouteTable
-from longshore.core.types import Load, Value
+from longshore.core.types import HoldsSeen, Load, Value
 
 EVERY = 1.0
 """Seconds between two reports of a router."""
@@ -235,10 +235,28 @@ def together(one: Load, other: Load) -> Load:
         update={
             "in_flight": one.in_flight + other.in_flight,
             "held": one.held + other.held,
+            "holds": _held_together(one.holds, other.holds),
             "rate": one.rate + other.rate,
             "last_request_at": _later(one.last_request_at, other.last_request_at),
             "last_answer_at": _later(one.last_answer_at, other.last_answer_at),
         }
+    )
+
+
+def _held_together(one: HoldsSeen | None, other: HoldsSeen | None) -> HoldsSeen | None:
+    """Return what two routers held during the last wake; an earlier one is passed over."""
+    if one is None or other is None:
+        return one or other
+    early, late = sorted((one, other), key=lambda each: each.since)
+    if early.longest and early.since + timedelta(seconds=early.longest) < late.since:
+        return late
+    firsts = [each for each in (early.first_byte_at, late.first_byte_at) if each]
+    return HoldsSeen(
+        since=early.since,
+        held=early.held + late.held,
+        longest=max(early.longest, late.longest),
+        first_byte_at=min(firsts, default=None),
+        lost=early.lost + late.lost,
     )
 
 

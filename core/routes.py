@@ -19,6 +19,10 @@ class VersionRoute(Value):
     state: State
     reason: str = ""
     hint: str = ""
+    coming: bool = False
+    """Whether a replica may be expected where there is none, so that requests wait for it."""
+    wake_seconds: float | None = None
+    """How long a wake takes, by those that are known; None where none is."""
 
 
 class ModelRoute(Value):

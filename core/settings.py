@@ -84,6 +84,17 @@ class Settings(Value):
     """Days without a call after which a version is collected; 0: never."""
     delete_collected: bool = False
     """Delete a collected version's image from its registry, too; then nothing brings it back."""
+    hold_requests: int = Field(default=2_000, ge=0)
+    """Most requests that wait for one version while it is woken, in one router process; beyond
+    them callers get 503 with a ``Retry-After``."""
+    hold_requests_total: int = Field(default=10_000, ge=0)
+    """The same for all versions together."""
+    hold_bytes: int = Field(default=64 << 20, ge=0)
+    """Most bytes that were read of the requests that wait for one version."""
+    hold_bytes_total: int = Field(default=256 << 20, ge=0)
+    """The same for all versions together."""
+    hold_seconds: float = Field(default=60, gt=0)
+    """Seconds that a request waits for a version that is woken; then its caller gets 503."""
     interval: float = Field(default=5, gt=0)
     """Seconds between controller passes when nothing happens."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

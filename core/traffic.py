@@ -31,7 +31,11 @@ def warnings(model: Model) -> list[str]:
         f"{record.version.key} {trouble}, so that {weight / total:.1%} of the requests get 503 "
         f"for now: {_advice(record)}."
         for version, weight in rule.weights.items()
-        if weight and (record := records.get(version)) and (trouble := _trouble(record))
+        if weight
+        and (record := records.get(version))
+        # One that sleeps is woken by the first request that is its.
+        and not _sleeps(record)
+        and (trouble := _trouble(record))
     ]
     if rule.sticky and not rule.weights:
         told.append(
@@ -51,6 +55,10 @@ def _about_shadow(rule: TrafficRule, record: VersionRecord, *, alone: bool) -> l
     if key.version not in answering and (trouble := _trouble(record)):
         return [f"{key} {trouble}, so that copies for it come to nothing: {_advice(record)}."]
     return []
+
+
+def _sleeps(record: VersionRecord) -> bool:
+    return record.wish is Wish.SLEEP or record.status.state is State.ASLEEP
 
 
 def _trouble(record: VersionRecord) -> str:

@@ -63,9 +63,10 @@ class Scaling(Value):
     target: int = Field(default=8, ge=1)
     """Requests in flight per replica that scaling aims at."""
     idle: float = Field(default=600, ge=0)
-    """Seconds without a request after which a version with ``min`` 0 is to sleep; 0: never.
+    """Seconds from the last answer after which a version with ``min`` 0 goes to sleep; 0: never.
 
-    Kept for a later release: nothing sleeps by itself yet, and ``min`` 0 runs one replica.
+    The next request wakes it. It counts from the first readiness at the earliest, and never while
+    an answer, a stream or a WebSocket is under way.
     """
 
     @model_validator(mode="after")
@@ -382,6 +383,10 @@ class Replica(Value):
     log_tail: tuple[str, ...] = ()
     """The last lines it wrote, oldest first; given where it exited or is hopeless."""
     node: str = ""
+    scheduled_at: datetime | None = None
+    """When a node was found for it, where the backend tells."""
+    image_at: datetime | None = None
+    """When its image was there, where the backend tells."""
     started_at: datetime | None = None
 
 
@@ -418,12 +423,29 @@ class Endpoint(Value):
     address: Address
 
 
+class HoldsSeen(Value):
+    """What routers held of a version's requests during its last wake."""
+
+    since: datetime
+    """When the first of them came."""
+    held: int
+    longest: float
+    """Seconds that one was held at most, of those that are so no more."""
+    first_byte_at: datetime | None = None
+    """When the first of their answers began."""
+    lost: int = 0
+    """How many went with the router that held them."""
+
+
 class Load(Value):
     """What routers observed of one version."""
 
     key: VersionKey
     in_flight: int = 0
     held: int = 0
+    """Requests that wait until it has a replica for them."""
+    holds: HoldsSeen | None = None
+    """What was held during its last wake; None where nothing was since routers know it."""
     rate: float = 0.0
     """Requests a second, over the last minute."""
     recent: float | None = None
@@ -503,8 +525,8 @@ class TrafficRule(Value):
     weights: Mapping[VersionName, Annotated[int, Field(ge=0, le=1_000_000)]] = {}
     """Which share of the requests each version gets.
 
-    Without weights, the version that was registered last and is ready gets them all; one that is
-    the shadow is passed over.
+    Without weights, the version that was registered last and is ready or asleep gets them all; one
+    that is the shadow is passed over.
     """
     sticky: StickyHeader | None = None
     """Name of a header: requests with the same value of it get the same version.
@@ -556,7 +578,24 @@ class Wake(Value):
 
     key: VersionKey
     asked_at: datetime
+    """When the request that woke it came, or the user asked."""
+    applied_at: datetime | None = None
+    """When a backend was asked to start it; until then it was Longshore's own time."""
+    scheduled_at: datetime | None = None
+    """When a node was found for it, where the backend tells."""
+    image_at: datetime | None = None
+    """When its image was there, where the backend tells."""
+    started_at: datetime | None = None
+    """When its first container started."""
     ready_at: datetime | None = None
+    first_byte_at: datetime | None = None
+    """When the first of the requests that were held began to be answered."""
+    held: int = 0
+    """How many requests were held."""
+    longest_hold: float = 0
+    """Seconds that one was held at most."""
+    lost: int = 0
+    """How many of those that were held went with a router that died."""
     reason: str = ""
 
 

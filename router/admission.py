@@ -1,17 +1,21 @@
 """Admission: a request takes a slot on a replica, and gives it back when it is over.
 
 A replica has as many slots as its version's ``limits.concurrency``. Nothing waits here: where no
-slot is free, the caller hears so at once.
+slot is free, the caller hears so at once. Whether it may wait for one is told in ``holding``.
 """
 
 import logging
-from collections.abc import Collection, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from longshore.router import ejection
 from longshore.router.errors import Busy, NotReady
-from longshore.router.table import Replica, RoutedVersion, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from longshore.router.holding import Held
+    from longshore.router.table import Replica, RoutedVersion, Table
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +29,22 @@ class Slot:
     Args:
         table: where the version is.
         version: where the request goes.
+        in_turn: whether it was held and its turn has come; otherwise those come first who are.
 
     Raises:
         NotReady: the version has no replica.
         Busy: no replica has a free slot.
     """
 
-    __slots__ = ("_table", "_tried", "replica", "version")
+    __slots__ = ("_table", "_tried", "held", "replica", "version")
 
-    def __init__(self, table: Table, version: RoutedVersion) -> None:
+    def __init__(self, table: "Table", version: "RoutedVersion", *, in_turn: bool = False) -> None:
         self._table = table
         self._tried: list[Replica] = []
         self.version = version
-        self.replica = reserve(version, table.clock())
+        self.held: Held | None = None
+        """Its place in the queue, if it was held."""
+        self.replica = reserve(version, table.clock(), in_turn=in_turn)
 
     def begin(self) -> None:
         """Count the request as in flight."""
@@ -45,9 +52,18 @@ class Slot:
 
     def end(self) -> None:
         """Give the slot back."""
+        version = self.version
         self.replica.released()
-        self.version.meter.in_flight -= 1
-        self.version.meter.last_answer = self._table.clock()
+        version.meter.in_flight -= 1
+        version.meter.last_answer = self._table.clock()
+        if version.queue:
+            version.queue.freed()
+
+    def give_back(self) -> None:
+        """Give the slot back where no request ever began."""
+        self.replica.released()
+        if self.version.queue:
+            self.version.queue.freed()
 
     def __enter__(self) -> Self:
         self.begin()
@@ -81,7 +97,7 @@ class Slot:
         self.failed()
         self._tried.append(self.replica)
         try:
-            other = reserve(self.version, self._table.clock(), self._tried)
+            other = reserve(self.version, self._table.clock(), self._tried, in_turn=True)
         except (NotReady, Busy):
             return False
         self.replica.released()
@@ -89,19 +105,28 @@ class Slot:
         return True
 
 
-def reserve(version: RoutedVersion, now: float, tried: Collection[Replica] = ()) -> Replica:
+def reserve(
+    version: "RoutedVersion",
+    now: float,
+    tried: "Collection[Replica]" = (),
+    *,
+    in_turn: bool = False,
+) -> "Replica":
     """Take a slot on a replica, and return it; it has to be told when it is ``released``.
 
     Args:
         version: where the request goes.
         now: seconds since the epoch.
         tried: replicas that will not do.
+        in_turn: whether it goes before those who are held.
 
     Raises:
         NotReady: the version has no replica.
         Busy: no replica has a free slot.
     """
     replicas, limit = version.replicas, version.limits.concurrency
+    if version.queue and replicas and not in_turn:
+        raise Busy(version.key, len(replicas), limit)
     if len(replicas) == 1 and not tried and replicas[0].in_flight < limit:
         # As most versions have it: there is nothing to choose.
         replica = replicas[0]
@@ -118,7 +143,7 @@ def reserve(version: RoutedVersion, now: float, tried: Collection[Replica] = ())
     return replica
 
 
-def pick(version: RoutedVersion, free: Sequence[Replica], now: float) -> Replica:
+def pick(version: "RoutedVersion", free: "Sequence[Replica]", now: float) -> "Replica":
     """Let the version's balancer choose; least in flight where it has none or it fails."""
     if version.balancer:
         try:

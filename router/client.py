@@ -36,6 +36,8 @@ class Client:
         self._read = 0
         self._has_body = has_body(headers)
         self._scope = asyncio.timeout(None)
+        self._first: tuple[bytes, bool] | None = None
+        """The first piece of the body, where it was read before it was asked for."""
         self._listener: asyncio.Task[None] | None = None
         self._attached = False
         self._error: Exception | None = None
@@ -46,10 +48,13 @@ class Client:
     async def attached(self) -> AsyncIterator[None]:
         """Interrupt what is done in the context as soon as the client leaves.
 
+        It can be opened again after it was left in peace.
+
         Raises:
             ClientLeft: it left.
             BodyTooLarge: the body crossed the limit while it was passed on.
         """
+        self._scope = asyncio.timeout(None)
         try:
             async with self._scope:
                 self._attached = True
@@ -65,12 +70,25 @@ class Client:
             if self._listener:
                 self._listener.cancel()
 
+    async def first(self) -> int:
+        """Read the first piece of the body, leave it to ``body``, and return its size.
+
+        If that is all of it, watch whether the client leaves.
+        """
+        piece, more = b"", False
+        if self._has_body:
+            piece, more = self._first = await self._next()
+        if not more:
+            self.listen()
+        return len(piece)
+
     async def body(self) -> bytes | AsyncIterator[bytes] | None:
         """Return the body: whole if it came in one piece, else piece by piece; None for none."""
         if not self._has_body:
             self.listen()
             return None
-        first, more = await self._next()
+        first, more = self._first or await self._next()
+        self._first = None
         if more:
             return self._pieces(first)
         self.listen()

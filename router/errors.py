@@ -90,6 +90,23 @@ class Busy(RequestError):
         )
 
 
+class Waking(RequestError):
+    """The version is on its way to readiness, and the request cannot wait for it any more."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "waking"
+    title = "The version is being woken"
+
+    def __init__(self, key: VersionKey, what: str, retry_after: int) -> None:
+        super().__init__(
+            f"{key} is being woken, {what}",
+            hint="Try again after the seconds that the header retry-after tells, by what earlier "
+            f"wakes took. How far it is: longshore show {key}.",
+            retry_after=retry_after,
+            members={"model": key.name, "version": key.version},
+        )
+
+
 class BodyTooLarge(RequestError):
     """The request's body crosses the limit."""
 

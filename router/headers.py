@@ -31,6 +31,9 @@ SHADOW = b"x-longshore-shadow"
 PASSED_ON = b"x-longshore-passed-on"
 """On a request that a follower passed on to the leader; nobody passes it on any further."""
 
+COLD_START = b"x-longshore-cold-start"
+"""On the answer to a request that was held while its version was woken: for how many seconds."""
+
 # uvicorn asks the client to go on by itself, as nginx does, so the replica has no part in it.
 _ENDS_HERE = HOP_BY_HOP | {
     b"expect",
@@ -42,8 +45,13 @@ _ENDS_HERE = HOP_BY_HOP | {
     b"x-forwarded-proto",
 }
 
-# The server writes its own Date; the other two are Longshore's to say.
-_NOT_FROM_REPLICAS = HOP_BY_HOP | {b"date", b"x-request-id", b"x-longshore-version"}
+# The server writes its own Date; the others are Longshore's to say.
+_NOT_FROM_REPLICAS = HOP_BY_HOP | {
+    b"date",
+    b"x-request-id",
+    b"x-longshore-version",
+    COLD_START,
+}
 
 # A list of transfer codings overrules a length (RFC 9112 section 6.3), so it must not go on; and
 # these statuses have no body whose length could be told.

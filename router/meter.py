@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from longshore.core.names import VersionKey
 from longshore.core.types import Load
+from longshore.router.holds import HOLD_BOUNDS, Holds
 
 LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the latency histogram, in seconds; one more bucket takes the rest."""
@@ -30,11 +31,15 @@ class Meter:
         "copies",
         "ejections",
         "held",
+        "hold_seconds",
+        "hold_times",
+        "holds",
         "in_flight",
         "last_answer",
         "last_request",
         "latencies",
         "seconds",
+        "waiting",
     )
 
     def __init__(self) -> None:
@@ -49,6 +54,13 @@ class Meter:
         """Of the meter of a shadow: how many copies became what, with the reason after a blank."""
         self.held = 0
         """Of the meter of a shadow: bytes of the bodies that are held for copies."""
+        self.waiting = 0
+        """How many requests are held now, until the version has a replica for them."""
+        self.holds: Holds | None = None
+        """What was held during the last wake."""
+        self.hold_times = [0] * (len(HOLD_BOUNDS) + 1)
+        self.hold_seconds = 0.0
+        """All times that requests were held, together."""
         self.latencies = [0] * (len(LATENCY_BOUNDS) + 1)
         self.seconds = 0.0
         """All latencies together."""
@@ -89,6 +101,35 @@ class Meter:
         self.latencies[bisect_left(LATENCY_BOUNDS, seconds)] += 1
         self.seconds += seconds
 
+    def begin_holds(self, now: float) -> None:
+        """Begin to count what is held for a wake."""
+        self.holds = Holds(since=now)
+
+    def waited(self, seconds: float) -> None:
+        """Count a request that is held no more."""
+        seconds = max(0.0, seconds)
+        self.waiting -= 1
+        self.hold_times[bisect_left(HOLD_BOUNDS, seconds)] += 1
+        self.hold_seconds += seconds
+        if self.holds:
+            self.holds = self.holds.waited(seconds)
+
+    def end_holds(self, now: float) -> None:
+        """Note that nothing is held any more."""
+        if self.holds:
+            self.holds = self.holds._replace(until=now)
+
+    def answering(self, now: float) -> None:
+        """Note that the answer to a request that was held begins."""
+        if self.holds and self.holds.first_byte is None:
+            self.holds = self.holds._replace(first_byte=now)
+
+    def lose(self, now: float) -> None:
+        """Note that all that is held is lost, as the router that held it is no more."""
+        if self.holds:
+            self.holds = self.holds._replace(lost=self.holds.lost + self.waiting, until=now)
+        self.waiting = 0
+
     def numbers(self) -> dict[str, Any]:
         """Return all that was counted, as JSON can carry it."""
         return {name: getattr(self, name) for name in self.__slots__}
@@ -99,6 +140,7 @@ class Meter:
         meter = cls()
         for name in cls.__slots__:
             setattr(meter, name, numbers[name])
+        meter.holds = Holds(*meter.holds) if meter.holds else None
         meter.answers, meter.copies = Counter(meter.answers), Counter(meter.copies)
         return meter
 
@@ -111,6 +153,12 @@ class Meter:
         self.ejections += other.ejections
         self.copies.update(other.copies)
         self.held += other.held
+        self.waiting += other.waiting
+        self.holds = Holds.together(self.holds, other.holds)
+        self.hold_times = [
+            sum(pair) for pair in zip(self.hold_times, other.hold_times, strict=True)
+        ]
+        self.hold_seconds += other.hold_seconds
         self.latencies = [sum(pair) for pair in zip(self.latencies, other.latencies, strict=True)]
         self.seconds += other.seconds
         for place, tick in enumerate(other._ticks):  # noqa: SLF001 - of the same class
@@ -128,6 +176,8 @@ class Meter:
         return Load(
             key=key,
             in_flight=self.in_flight,
+            held=self.waiting,
+            holds=self.holds.told(self.waiting) if self.holds else None,
             rate=recent / (_TICK * _TICKS),
             last_request_at=_moment(self.last_request),
             last_answer_at=_moment(self.last_answer),

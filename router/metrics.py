@@ -4,7 +4,7 @@ The numbers live with the versions, so that a deleted version's labels go with i
 pays for a few additions only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -15,10 +15,15 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from longshore.router.meter import LATENCY_BOUNDS, Meter
+from longshore.core.ledger import WAKE_BOUNDS
+from longshore.core.names import VersionKey
+from longshore.router.holds import HOLD_BOUNDS
+from longshore.router.meter import LATENCY_BOUNDS
 from longshore.router.table import Table
 
 _LABELS = ("model", "version")
+
+WakesCounted = Callable[[], Mapping[VersionKey, tuple[Sequence[int], float]]]
 
 
 class TableCollector(Collector):
@@ -61,9 +66,32 @@ class TableCollector(Collector):
             for outcome, count in version.meter.answers.items():
                 requests.add_metric((*labels, outcome), count)
             ejections.add_metric(labels, version.meter.ejections)
-            latency.add_metric(labels, _buckets(version.meter), version.meter.seconds)
+            latency.add_metric(
+                labels, _buckets(LATENCY_BOUNDS, version.meter.latencies), version.meter.seconds
+            )
         yield from (requests, latency, in_flight, endpoints, ejections)
+        yield from self._of_holds()
         yield from self._of_shadows()
+
+    def _of_holds(self) -> Iterator[Metric]:
+        held = GaugeMetricFamily(
+            "longshore_requests_held",
+            "Requests that wait now until their version is ready.",
+            labels=_LABELS,
+        )
+        seconds = HistogramMetricFamily(
+            "longshore_hold_seconds",
+            "Seconds that requests were held until their version had a replica for them.",
+            labels=_LABELS,
+        )
+        for version in self._table.versions():
+            meter = version.meter
+            if meter.holds:
+                labels = (version.key.name, version.key.version)
+                held.add_metric(labels, meter.waiting)
+                buckets = _buckets(HOLD_BOUNDS, meter.hold_times)
+                seconds.add_metric(labels, buckets, meter.hold_seconds)
+        yield from (held, seconds)
 
     def _of_shadows(self) -> Iterator[Metric]:
         copies = CounterMetricFamily(
@@ -96,13 +124,36 @@ class TableCollector(Collector):
                 copies.add_metric((*labels, outcome, reason), count)
             for outcome, count in meter.answers.items():
                 requests.add_metric((*labels, outcome), count)
-            latency.add_metric(labels, _buckets(meter), meter.seconds)
+            latency.add_metric(labels, _buckets(LATENCY_BOUNDS, meter.latencies), meter.seconds)
         yield from (copies, requests, latency, in_flight)
 
 
-def registry_of(table: Table) -> CollectorRegistry:
-    """Return a registry that holds the table's metrics."""
+class WakeCollector(Collector):
+    """Reads the histograms of wakes that the ledger keeps.
+
+    Args:
+        counted: of each version, the counts by bucket and the sum of seconds.
+    """
+
+    def __init__(self, counted: WakesCounted) -> None:
+        self._counted = counted
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric."""
+        wakes = HistogramMetricFamily(
+            "longshore_wake_seconds",
+            "Seconds from the request that woke a version to its readiness.",
+            labels=_LABELS,
+        )
+        for key, (counts, total) in self._counted().items():
+            wakes.add_metric((key.name, key.version), _buckets(WAKE_BOUNDS, counts), total)
+        yield wakes
+
+
+def registry_of(table: Table, wakes: WakesCounted = dict) -> CollectorRegistry:
+    """Return a registry that holds the table's metrics, and those of wakes."""
     registry = CollectorRegistry()
+    registry.register(WakeCollector(wakes))
     registry.register(TableCollector(table))
     return registry
 
@@ -112,11 +163,11 @@ def exposition(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-def _buckets(meter: Meter) -> list[tuple[str, float]]:
-    """Return the histogram as Prometheus wants it: each bucket holds those below it, too."""
-    bounds = [*(f"{bound:g}" for bound in LATENCY_BOUNDS), "+Inf"]
+def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Return a histogram as Prometheus wants it: each bucket holds those below it, too."""
+    names = [*(f"{bound:g}" for bound in bounds), "+Inf"]
     total, buckets = 0, []
-    for bound, count in zip(bounds, meter.latencies, strict=True):
+    for name, count in zip(names, counts, strict=True):
         total += count
-        buckets.append((bound, float(total)))
+        buckets.append((name, float(total)))
     return buckets

@@ -41,7 +41,11 @@ OPAQUE_ANSWER: Responses = {
             "x-longshore-version": {
                 "description": "Which version answered: `name:version`.",
                 "schema": {"type": "string"},
-            }
+            },
+            "x-longshore-cold-start": {
+                "description": "Seconds that the request was held while its version was woken.",
+                "schema": {"type": "number"},
+            },
         },
     }
 }

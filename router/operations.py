@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from longshore.core.errors import Unavailable
 from longshore.core.platform import Platform
 from longshore.router import openapi
-from longshore.router.metrics import exposition, registry_of
+from longshore.router.metrics import WakesCounted, exposition, registry_of
 from longshore.router.table import Table
 
 
@@ -55,10 +55,15 @@ def ready_routes(unready: Callable[[], str]) -> APIRouter:
     return router
 
 
-def metrics_routes(table: Table) -> APIRouter:
-    """Return the endpoint for Prometheus."""
+def metrics_routes(table: Table, wakes: WakesCounted = dict) -> APIRouter:
+    """Return the endpoint for Prometheus.
+
+    Args:
+        table: what was counted of requests.
+        wakes: what was counted of wakes, where this process knows of them.
+    """
     router = APIRouter(tags=["operations"])
-    registry = registry_of(table)
+    registry = registry_of(table, wakes)
 
     @router.get(
         "/metrics",
@@ -85,7 +90,7 @@ def operation_routes(platform: Platform, table: Table) -> APIRouter:
         return HTMLResponse(page, headers={"content-security-policy": policy})
 
     router.include_router(ready_routes(platform.unready))
-    router.include_router(metrics_routes(table))
+    router.include_router(metrics_routes(table, platform.wakes_counted))
     return router
 
 

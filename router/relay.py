@@ -11,14 +11,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from longshore.core.errors import LongshoreError
-from longshore.router.admission import Slot
 from longshore.router.client import Client, ClientLeft
-from longshore.router.headers import content_length, to_client, to_replica
+from longshore.router.headers import COLD_START, content_length, to_client, to_replica
+from longshore.router.holding import admitted
 from longshore.router.problems import problem_of
 from longshore.router.table import RoutedVersion, Table
 from longshore.router.upstream import Answer, HeadersFor, Outgoing, Upstream
 
 if TYPE_CHECKING:
+    from longshore.router.admission import Slot
     from longshore.router.shadow import Copy
 
 log = logging.getLogger(__name__)
@@ -97,22 +98,30 @@ class Relay(Response):
     async def _exchange(self, scope: Scope, receive: Receive, answer: "ToClient") -> None:
         hint = "The platform's setting max_body is the limit."
         client = Client(receive, scope["headers"], self._most, hint)
-        with Slot(self._table, self._version) as slot:
+        with await admitted(self._table, self._version, client) as slot:
             async with client.attached():
                 for_replica, body = headers_for(scope, self._strip), await client.body()
                 if self._copy:
                     body = self._copy.watch(body, for_replica, content_length(scope["headers"]))
                 request = Outgoing(scope["method"], self._target, for_replica, body)
                 async with self._upstream.exchange(slot, request) as theirs:
-                    await self._pass_on(theirs, answer)
+                    await self._pass_on(theirs, answer, slot)
             await answer.end()
 
-    async def _pass_on(self, theirs: Answer, answer: "ToClient") -> None:
+    async def _pass_on(self, theirs: Answer, answer: "ToClient", slot: "Slot") -> None:
         """Pass on all of an answer but its end."""
-        headers = to_client(theirs.headers, status=theirs.status, version=str(self._version.key))
+        headers = self._headers_of(theirs, slot)
         await answer.begin(theirs.status, headers)
         async for piece in theirs.body.iter_any():
             await answer.write(piece)
+
+    def _headers_of(self, theirs: Answer, slot: "Slot") -> list[tuple[bytes, bytes]]:
+        """Return an answer's headers for the client."""
+        headers = to_client(theirs.headers, status=theirs.status, version=str(self._version.key))
+        if slot.held:
+            slot.held.answering(self._table.clock())
+            headers.append((COLD_START, b"%.3f" % slot.held.waited))
+        return headers
 
 
 def headers_for(scope: Scope, strip: Iterable[bytes]) -> HeadersFor:

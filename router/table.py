@@ -19,7 +19,8 @@ from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey, check_model_name, check_version_name
 from longshore.core.protocols import Balancer
 from longshore.core.routes import ModelRoute, VersionRoute
-from longshore.core.types import Endpoint, Load, TrafficRule
+from longshore.core.types import Endpoint, Load, State, TrafficRule
+from longshore.router.holding import Holding, HoldLimits, Queue
 from longshore.router.meter import Meter
 from longshore.router.traffic import Header, no_headers, sticky_of
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 MOST_NAMES_COMPARED = 500
 """A wrong name is compared with at most so many, so that a flood of them stays cheap."""
+
+DEFAULT_HOLD = HoldLimits()
 
 _FEW = 3
 """Letters that a typing error may add or leave out."""
@@ -61,9 +64,11 @@ class RoutedVersion:
         "balancer",
         "balancer_plugin",
         "complained_at",
+        "dozes",
         "label_line",
         "limits",
         "meter",
+        "queue",
         "replicas",
         "request_line",
         "route",
@@ -78,6 +83,10 @@ class RoutedVersion:
         self.complained_at = 0.0
         """When its balancer's failure was last logged."""
         self.meter = Meter()
+        self.dozes = False
+        """Whether it sleeps, or is on its way from sleep to readiness."""
+        self.queue: Queue | None = None
+        """The requests that are held for it; None while there are none."""
         self.shadow_meter: Meter | None = None
         """Counts the copies that it got as a shadow, apart from what callers asked of it; None
         before the first. In flight, rate and the times of the last ones, by which the version is
@@ -95,6 +104,12 @@ class RoutedVersion:
     def key(self) -> VersionKey:
         """Which version this is."""
         return self.route.version.key
+
+    def take(self, route: VersionRoute) -> None:
+        """Learn where its requests go from now on."""
+        self.route = route
+        if route.state in {State.ASLEEP, State.READY, State.FAILED}:
+            self.dozes = route.state is State.ASLEEP
 
 
 class RoutedModel:
@@ -147,7 +162,9 @@ class RoutedModel:
         if self._bounds:
             return self._weighted[bisect_right(self._bounds, draw() * self._bounds[-1])]
         newest_first = self._newest_first
-        return next((each for each in newest_first if each.replicas), newest_first[0])
+        # One that sleeps counts as ready, or the next older one would take over while it does.
+        able = (each for each in newest_first if each.replicas or each.dozes)
+        return next(able, newest_first[0])
 
     def shadow(self, primary: RoutedVersion, draw: Callable[[], float]) -> RoutedVersion | None:
         """Return the version that gets a copy of one request; None where none does.
@@ -169,6 +186,7 @@ class Table:
         clock: seconds since the epoch; another one in tests.
         draw: a random number from 0 up to but not including 1; another one in tests.
         replica: makes what counts a replica's requests; another one in workers.
+        hold: how much may wait for versions that are on their way.
     """
 
     def __init__(
@@ -179,6 +197,7 @@ class Table:
         # Sharing traffic needs no secrecy.
         draw: Callable[[], float] = random.random,
         replica: Callable[[Endpoint], Replica] = Replica,
+        hold: HoldLimits = DEFAULT_HOLD,
     ) -> None:
         self.clock = clock
         self._draw = draw
@@ -189,6 +208,10 @@ class Table:
         self._leaving: dict[str, Replica] = {}
         """Replicas that left the table with requests in flight."""
         self._changing = asyncio.Lock()
+        self.holding = Holding(self, hold)
+        """The requests that wait."""
+        self.on_held: Callable[[VersionKey], None] = _nobody_asks
+        """Called, and often, while requests wait for a version that has no replica."""
 
     # --- asked by requests --------------------------------------------------------------------
 
@@ -264,12 +287,13 @@ class Table:
             }
             # From here to the end nothing waits, so that requests see all of it or nothing.
             for each in route.versions:
-                versions[each.version.key.version].route = each
+                versions[each.version.key.version].take(each)
             self._place(known.values(), versions.values())
             if versions:
                 self._models[route.name] = RoutedModel(route.name, route.traffic, versions)
             else:
                 self._models.pop(route.name, None)
+            self._let_go(known.values(), versions.values())
 
     async def remove(self, name: str) -> None:
         """Take a model out of the table; if there is none, return silently."""
@@ -277,6 +301,7 @@ class Table:
             model = self._models.pop(name, None)
             if model:
                 self._place(model.versions.values(), ())
+                self._let_go(model.versions.values(), ())
 
     async def drain(self, replicas: Collection[str], within: float) -> bool:
         """Wait until no request is in flight on these replicas, at most ``within`` seconds.
@@ -333,12 +358,25 @@ class Table:
             version.replicas = tuple(self._replica(each) for each in version.route.endpoints)
         self._leaving = {id_: each for id_, each in self._leaving.items() if each.in_flight}
 
+    def _let_go(self, before: Iterable[RoutedVersion], after: Collection[RoutedVersion]) -> None:
+        """Let those who are held see what has become of their version."""
+        for version in before:
+            if version.queue and version not in after:
+                self.holding.gone(version)
+        for version in after:
+            if version.queue:
+                self.holding.look(version)
+
     def _replica(self, endpoint: Endpoint) -> Replica:
         replica = self._leaving.pop(endpoint.replica, None) or self._new_replica(endpoint)
         replica.endpoint = endpoint
         replica.host = str(endpoint.address).encode()
         self._replicas[endpoint.replica] = replica
         return replica
+
+
+def _nobody_asks(_: VersionKey) -> None:
+    """Take it that nobody wants to know."""
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:

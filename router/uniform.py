@@ -15,7 +15,8 @@ from longshore.core.protocols import Contract
 from longshore.router.admission import Slot
 from longshore.router.client import Client, ClientLeft
 from longshore.router.errors import ContainerError, ReplicaFailed
-from longshore.router.headers import combined
+from longshore.router.headers import COLD_START, combined
+from longshore.router.holding import admitted
 from longshore.router.problems import problem_of
 from longshore.router.relay import ABORTED, headers_for
 from longshore.router.shadow import Copy, Shadows
@@ -118,7 +119,7 @@ class Uniform:
         headers, body = self._translated(version, features, request.scope)
         outgoing = Outgoing("POST", _target(version), headers, in_pieces(body))
         client = Client(request.receive, (), most=0, hint="")
-        with Slot(self._table, version) as slot:
+        with await admitted(self._table, version, client) as slot:
             if copy:
                 shadow, scope = copy.version, request.scope
                 copy.send(lambda: self._translated(shadow, features, scope))
@@ -127,13 +128,17 @@ class Uniform:
                 async with self._upstream.exchange(slot, outgoing) as answer:
                     theirs = await _read(slot, answer)
             predictions = _decode(slot, self._contract(version), answer, theirs)
+        told = {"x-longshore-version": str(version.key)}
+        if slot.held:
+            slot.held.answering(self._table.clock())
+            told[COLD_START.decode()] = f"{slot.held.waited:.3f}"
         key = version.key
         document = {"model": key.name, "version": key.version, "predictions": predictions}
         return Response(
             # What JSON has no word for (NaN, infinities) becomes null.
             to_json(document, inf_nan_mode="null"),
             media_type="application/json",
-            headers={"x-longshore-version": str(key)},
+            headers=told,
         )
 
     def _translated(

@@ -11,10 +11,10 @@ from typing import Any
 
 from starlette.types import Receive, Scope
 
-from longshore.router.admission import Slot
 from longshore.router.client import Client
 from longshore.router.edge.tunnel import TAKE_OVER, TakeOver
-from longshore.router.headers import RawHeaders, to_client
+from longshore.router.headers import RawHeaders
+from longshore.router.holding import admitted
 from longshore.router.relay import Relay, ToClient, headers_for
 from longshore.router.upstream import Answer, Outgoing, Switched
 
@@ -35,7 +35,7 @@ class Upgrade(Relay):
         # What comes behind its head belongs to the tunnel; a body it has none.
         client = Client(receive, (), most=0, hint="")
         offer = [(b"connection", b"Upgrade"), *_upgrade(scope["headers"])]
-        with Slot(self._table, self._version) as slot:
+        with await admitted(self._table, self._version, client) as slot:
             async with client.attached():
                 client.listen()
                 for_replica = headers_for(scope, self._strip)
@@ -47,20 +47,25 @@ class Upgrade(Relay):
                 )
                 async with self._upstream.exchange(slot, request) as theirs:
                     if theirs.switched:
-                        await self._join(scope, theirs, theirs.switched, answer)
+                        headers = self._headers_of(theirs, slot)
+                        await self._join(scope, theirs, theirs.switched, answer, headers)
                         return
-                    await self._pass_on(theirs, answer)
+                    await self._pass_on(theirs, answer, slot)
             await answer.end()
 
     async def _join(
-        self, scope: Scope, theirs: Answer, switched: Switched, answer: ToClient
+        self,
+        scope: Scope,
+        theirs: Answer,
+        switched: Switched,
+        answer: ToClient,
+        headers: RawHeaders,
     ) -> None:
         """Join the connections, and wait until one of them ends."""
         take_over: TakeOver = scope["extensions"][TAKE_OVER]
         answer.status = theirs.status
         # The request is answered; that the tunnel is open shows in what is in flight.
         self._count("1xx")
-        headers = to_client(theirs.headers, status=theirs.status, version=str(self._version.key))
         tunnel = take_over(
             theirs.status,
             [

@@ -1,6 +1,7 @@
 """The commands that only read: ``models``, ``show``, ``explain``, ``events``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import click
 
@@ -15,6 +16,7 @@ from longshore.core.cli.options import (
 )
 from longshore.core.cli.output import COLOURS, coloured, fields, plain, print_json, say, table
 from longshore.core.cli.text import age, moment, one_line
+from longshore.core.ledger import durations, percentile
 from longshore.core.types import Decision, Model, State, VersionRecord, Wake
 
 _STATES = {state.value: colour for state, colour in COLOURS.items()}
@@ -117,17 +119,39 @@ def _show(record: VersionRecord, wakes: Sequence[Wake]) -> None:
                 f"{each.rule}: {each.outcome} ({each.evidence})" for each in placement.plan.verdicts
             ],
         },
-        "wakes": [_wake(each) for each in wakes],
+        "wakes": [*_percentiles(wakes), *(_wake(each) for each in wakes)],
         "registered": moment(version.created_at),
     }
     fields(content)
 
 
+def _percentiles(wakes: Sequence[Wake]) -> Iterator[str]:
+    took = durations(wakes)
+    half, most = percentile(took, 0.5), percentile(took, 0.95)
+    if half is not None and most is not None:
+        yield f"ready after {half:.1f} s at the median, {most:.1f} s at the 95th percentile"
+
+
 def _wake(wake: Wake) -> str:
-    took = "not ready yet"
-    if wake.ready_at:
-        took = f"ready after {(wake.ready_at - wake.asked_at).total_seconds():.1f} s"
-    return f"{moment(wake.asked_at)}: {took}; {wake.reason}"
+    """Tell when each phase of a wake was over, in seconds from its beginning."""
+
+    def after(when: datetime | None) -> str:
+        return f"{(when - wake.asked_at).total_seconds():.2f} s" if when else ""
+
+    told = f"ready after {after(wake.ready_at)}" if wake.ready_at else "not ready yet"
+    phases = {
+        "asked of the backend": wake.applied_at,
+        "scheduled": wake.scheduled_at,
+        "image": wake.image_at,
+        "started": wake.started_at,
+        "first byte": wake.first_byte_at,
+    }
+    passed = ", ".join(f"{name} {after(when)}" for name, when in phases.items() if when)
+    if passed:
+        told += f" ({passed})"
+    if wake.held:
+        told += f"; {wake.held} held, {wake.longest_hold:.2f} s at most, {wake.lost} lost"
+    return f"{moment(wake.asked_at)}: {told}; {wake.reason}"
 
 
 @click.command()

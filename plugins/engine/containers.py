@@ -199,6 +199,8 @@ class Container:
     """What the engine could not do for it."""
     program: str = ""
     """What runs in it: the first word of its entry point or command."""
+    created_at: datetime | None = None
+    """By then its image was there."""
 
 
 def parse_container(inspected: Mapping[str, Any]) -> Container:
@@ -226,6 +228,7 @@ def parse_container(inspected: Mapping[str, Any]) -> Container:
         exit_code=None if lives else state.get("ExitCode"),
         oom_killed=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
+        created_at=_time(inspected.get("Created")),
         program=next(iter([*_words(config.get("Entrypoint")), *_words(config.get("Cmd"))]), ""),
     )
 

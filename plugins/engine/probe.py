@@ -18,8 +18,11 @@ from longshore.plugins.engine.containers import Container
 from longshore.plugins.engine.diagnose import wrong_port
 from longshore.plugins.engine.kernel import listening
 
-WHILE_STARTING = 0.2
-"""Seconds between probes of a replica that starts."""
+WHILE_STARTING = 0.02
+"""Seconds between probes of a replica that starts, at first: requests may be waiting for it."""
+
+STARTING_PROBES = 500
+"""Probes a second of all replicas together, if all of them start."""
 
 WHILE_READY = 3.0
 """Seconds between probes of a ready replica, while there are few."""
@@ -142,7 +145,8 @@ class Probe:
             else:
                 self._set(Health())
             # Nothing that takes minutes to start is noticed a second late.
-            await asyncio.sleep(min(max(WHILE_STARTING, age / 50), 1.0))
+            pause = max(WHILE_STARTING, self._count() / STARTING_PROBES, age / 50)
+            await asyncio.sleep(min(pause, 1.0))
 
     def _set(self, health: Health) -> None:
         if health != self.health:

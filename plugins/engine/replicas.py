@@ -287,6 +287,7 @@ def _replica(known: Known) -> Replica:
         hopeless=health.hopeless,
         exit_code=container.exit_code if state is ReplicaState.EXITED else None,
         log_tail=known.log_tail,
+        image_at=container.created_at,
         started_at=container.started_at,
     )
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from longshore.core.backends.causes import is_read_only_error
 from longshore.core.backends.lines import Line, tail_of
@@ -164,6 +165,7 @@ class Replicas:
             exit_code=result.exit_code,
             log_tail=known.told.log_tail if shows_log else (),
             node=item["spec"].get("nodeName") or "",
+            scheduled_at=_scheduled_at(item),
             started_at=moment(started),
         )
         return Pod(item, result, replica, known.needs_writable_root)
@@ -217,3 +219,11 @@ def _worth_asking(pod: Json, known: _Known) -> str:
 def _age(pod: Json) -> tuple[str, str]:
     metadata = pod["metadata"]
     return metadata["creationTimestamp"], metadata["name"]
+
+
+def _scheduled_at(item: Mapping[str, Any]) -> datetime | None:
+    """Return when the scheduler found a node for a pod."""
+    for each in item["status"].get("conditions") or ():
+        if each["type"] == "PodScheduled" and each["status"] == "True":
+            return moment(each.get("lastTransitionTime"))
+    return None

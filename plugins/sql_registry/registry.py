@@ -41,6 +41,7 @@ from longshore.plugins.sql_registry.difference import conflict
 DECISIONS_KEPT = 200
 """Per version."""
 EVENTS_KEPT = 10_000
+WAKE_COLUMNS = tuple(name for name in Wake.model_fields if name != "key")
 
 
 class SqlRegistry(Registry):
@@ -167,7 +168,14 @@ class SqlRegistry(Registry):
         _routers_must_read(sql)
 
     @writes
-    def set_wish(self, sql: Connection, key: VersionKey, wish: Wish, reason: str) -> None:
+    def set_wish(
+        self,
+        sql: Connection,
+        key: VersionKey,
+        wish: Wish,
+        reason: str,
+        at: datetime | None = None,
+    ) -> None:
         """Write the wish alone, and a line of the ledger where somebody is woken."""
         found = sql.execute(select(t.versions.c.id, t.versions.c.wish).where(*rows.of_key(key)))
         row = found.one_or_none()
@@ -178,7 +186,7 @@ class SqlRegistry(Registry):
         sql.execute(update(t.versions).where(t.versions.c.id == row.id).values(wish=wish))
         _routers_must_read(sql)
         if wish is Wish.RUN:
-            wake = {"version_id": row.id, "asked_at": utc_now(), "reason": reason}
+            wake = {"version_id": row.id, "asked_at": at or utc_now(), "reason": reason}
             sql.execute(insert(t.wakes).values(wake))
 
     @writes
@@ -319,10 +327,20 @@ class SqlRegistry(Registry):
         """Return the newest lines of the ledger; none of a version that is gone."""
         of_version = select(t.wakes).join(t.versions).where(*rows.of_key(key))
         found = [
-            Wake(key=key, asked_at=row.asked_at, ready_at=row.ready_at, reason=row.reason)
+            Wake(key=key, **{name: getattr(row, name) for name in WAKE_COLUMNS})
             for row in sql.execute(of_version.order_by(t.wakes.c.id.desc()).limit(limit))
         ]
         return found[::-1]
+
+    @writes
+    def save_wake(self, sql: Connection, wake: Wake) -> None:
+        """Overwrite a line of the ledger."""
+        version_id = rows.version_id(sql, wake.key)
+        sql.execute(
+            update(t.wakes)
+            .where(t.wakes.c.version_id == version_id, t.wakes.c.asked_at == wake.asked_at)
+            .values({name: getattr(wake, name) for name in WAKE_COLUMNS})
+        )
 
     @writes
     def take_lease(

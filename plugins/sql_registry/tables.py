@@ -140,7 +140,15 @@ wakes = Table(
     Column("id", _Id, primary_key=True),
     _of_version(),
     Column("asked_at", Moment, nullable=False),
+    Column("applied_at", Moment),
+    Column("scheduled_at", Moment),
+    Column("image_at", Moment),
+    Column("started_at", Moment),
     Column("ready_at", Moment),
+    Column("first_byte_at", Moment),
+    Column("held", Integer, nullable=False, server_default="0"),
+    Column("longest_hold", Double, nullable=False, server_default="0"),
+    Column("lost", Integer, nullable=False, server_default="0"),
     Column("reason", Words, nullable=False),
 )
 Index(None, wakes.c.version_id, wakes.c.id)

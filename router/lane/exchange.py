@@ -7,9 +7,11 @@ answer, a connection ended, time is up), passes on what there is to pass on, and
 import logging
 from typing import TYPE_CHECKING
 
+from longshore.core.errors import LongshoreError
 from longshore.router import ejection
 from longshore.router.admission import Slot
 from longshore.router.errors import ReplicaFailed, RequestError, TimedOut
+from longshore.router.headers import COLD_START
 from longshore.router.lane.pool import Connection
 from longshore.router.lane.wire import AnswerHead, Chunks, Malformed, RequestHead
 from longshore.router.problems import MEDIA_TYPE, problem_of
@@ -29,7 +31,7 @@ would cost more than its relay."""
 
 _FIRST_FINAL = 200
 _SWITCHING = 101
-_CLASSES = {code: f"{code // 100}xx" for code in range(_FIRST_FINAL, 600)}
+CLASSES = {code: f"{code // 100}xx" for code in range(_FIRST_FINAL, 600)}
 
 
 class Exchange:
@@ -40,6 +42,7 @@ class Exchange:
         client: where the request came from.
         slot: its place on a replica.
         head: the request's.
+        arrived: when it came, if it was held and counted by then.
     """
 
     __slots__ = (
@@ -48,6 +51,7 @@ class Exchange:
         "_began",
         "_buffer",
         "_chunks",
+        "_cold",
         "_connecting",
         "_connection",
         "_head",
@@ -61,13 +65,20 @@ class Exchange:
         "client",
     )
 
-    def __init__(self, lane: "Lane", client: "LaneProtocol", slot: Slot, head: RequestHead) -> None:
+    def __init__(
+        self,
+        lane: "Lane",
+        client: "LaneProtocol",
+        slot: Slot,
+        head: RequestHead,
+        arrived: float | None = None,
+    ) -> None:
         self.client = client
         self._lane = lane
         self._slot = slot
         self._head = head
         self._request_id = head.request_id or lane.new_id()
-        self._arrived = lane.table.clock()
+        self._arrived = arrived or lane.table.clock()
         self._began = lane.now
         self._sent_at: float | None = None
         """When the request's last byte was sent; like ``_began``, only as fine as the sweep."""
@@ -82,8 +93,13 @@ class Exchange:
         self._left = 0
         """Bytes of a sized answer that have not come yet; below 0: the replica sent too many."""
         self._chunks: Chunks | None = None
+        self._cold = b""
+        """The line that tells for how long it was held, if it was."""
         slot.begin()
-        slot.version.meter.arrived(self._arrived)
+        if arrived is None:
+            slot.version.meter.arrived(self._arrived)
+        elif slot.held:
+            self._cold = b"%b: %.3f\r\n" % (COLD_START, slot.held.waited)
 
     # --- the request --------------------------------------------------------------------------
 
@@ -162,13 +178,13 @@ class Exchange:
             self._fail(self._failure(f"{what}: {error}"))
             return
         if ended:
-            self._finish(_CLASSES[self._status])
+            self._finish(CLASSES[self._status])
 
     def replica_left(self, error: Exception | None) -> None:
         """Hear that the replica's connection ended: the answer's end, or its death."""
         if self._answer and self._until_close and error is None:
             self.client.transport.write(b"0\r\n\r\n")
-            self._finish(_CLASSES[self._status])
+            self._finish(CLASSES[self._status])
         else:
             what = "died in the middle of its answer" if self._answer else "died before its answer"
             self._fail(self._failure(f"{what}: {error}" if error else what))
@@ -213,12 +229,15 @@ class Exchange:
             self._left = head.length
         piece, ended = self._take(rest)
         client = self.client
+        if self._cold and self._slot.held:
+            self._slot.held.answering(self._lane.table.clock())
         client.transport.write(
             b"".join(
                 (
                     head.status_line,
                     client.default_lines(),
                     head.lines,
+                    self._cold,
                     self._slot.version.label_line,
                     self._request_id,
                     b"\r\nconnection: close\r\n\r\n" if client.closes else b"\r\n\r\n",
@@ -274,25 +293,8 @@ class Exchange:
             self._finish(ABORTED)
             self.client.transport.abort()
             return
-        problem = problem_of(error)
-        body = problem.body(self._request_id.decode())
-        own = "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items())
-        self.client.transport.write(
-            b"".join(
-                (
-                    b"HTTP/1.1 %d \r\n" % problem.status,
-                    self.client.default_lines(),
-                    b"content-type: %b\r\n" % MEDIA_TYPE.encode(),
-                    b"content-length: %d\r\n" % len(body),
-                    own.encode(),
-                    b"x-request-id: ",
-                    self._request_id,
-                    b"\r\nconnection: close\r\n\r\n" if self.client.closes else b"\r\n\r\n",
-                    body,
-                )
-            )
-        )
-        self._finish(_CLASSES[problem.status])
+        self.client.transport.write(problem_answer(self.client, error, self._request_id))
+        self._finish(CLASSES[error.status])
 
     def _finish(self, outcome: str) -> None:
         """Give everything back; the exchange is not used any more."""
@@ -321,3 +323,23 @@ def _unreachable(slot: Slot, error: Exception) -> RequestError:
         return TimedOut(version.key, "connect", version.limits.connect)
     replica = slot.replica.endpoint.replica
     return ReplicaFailed(version.key, replica, f"refused the connection: {error}", sent=False)
+
+
+def problem_answer(client: "LaneProtocol", error: LongshoreError, request_id: bytes) -> bytes:
+    """Return the answer that tells a client why there is no other."""
+    problem = problem_of(error)
+    body = problem.body(request_id.decode())
+    own = "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items())
+    return b"".join(
+        (
+            b"HTTP/1.1 %d \r\n" % problem.status,
+            client.default_lines(),
+            b"content-type: %b\r\n" % MEDIA_TYPE.encode(),
+            b"content-length: %d\r\n" % len(body),
+            own.encode(),
+            b"x-request-id: ",
+            request_id,
+            b"\r\nconnection: close\r\n\r\n" if client.closes else b"\r\n\r\n",
+            body,
+        )
+    )

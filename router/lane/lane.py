@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from longshore.core.errors import LongshoreError
 from longshore.router.admission import Slot
 from longshore.router.callers import Callers
+from longshore.router.errors import Busy, NotReady
 from longshore.router.lane.exchange import SWEEP, Exchange
 from longshore.router.lane.pool import Pool
 from longshore.router.lane.sticky import header_of
+from longshore.router.lane.waiting import Waiting
 from longshore.router.lane.wire import RequestHead, parse_request
-from longshore.router.table import Table
+from longshore.router.table import RoutedVersion, Table
 
 if TYPE_CHECKING:
     from longshore.router.lane.protocol import LaneProtocol
@@ -55,6 +57,7 @@ class Lane:
         self._callers = callers
         self._our_hosts: set[bytes] = set()
         self._exchanges: set[Exchange] = set()
+        self._waiting: set[Waiting] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         # Ids are made of a random part for this process and a number: as unique, and cheaper.
         self._id_prefix = token_hex(8).encode()
@@ -70,12 +73,21 @@ class Lane:
         if self._sweeping:
             self._sweeping.cancel()
             self._sweeping = None
+        for waiting in list(self._waiting):
+            waiting.client_left()
         for exchange in list(self._exchanges):
             exchange.client_left()
         self.pool.close()
 
-    def admit(self, head: RequestHead, client: "LaneProtocol") -> Exchange | None:
-        """Reserve a replica for a request.
+    def admit(
+        self, head: RequestHead, client: "LaneProtocol", size: int
+    ) -> Exchange | Waiting | None:
+        """Reserve a replica for a request, or let it wait for one that is on its way.
+
+        Args:
+            head: the request's.
+            client: where it came from.
+            size: bytes of it that have come.
 
         Returns:
             None where there is none, or where the request is to be refused: the long way finds
@@ -83,9 +95,8 @@ class Lane:
         """
         if head.length > self._most:
             return None
-        if self._callers and not self._callers.knows(head.authorization):
-            return None
-        if head.host not in self._our_hosts and not self._ours(head.host):
+        stranger = self._callers and not self._callers.knows(head.authorization)
+        if stranger or (head.host not in self._our_hosts and not self._ours(head.host)):
             return None
         try:
             if head.version:
@@ -95,12 +106,28 @@ class Lane:
                 return None
             else:
                 version = self.table.choose(head.model, partial(header_of, head))
-            slot = Slot(self.table, version)
+            try:
+                slot = Slot(self.table, version)
+            except (NotReady, Busy) as why:
+                return self._wait(head, client, version, why=why, size=size)
         except LongshoreError:
             return None
+        return self.exchange(client, slot, head)
+
+    def exchange(
+        self, client: "LaneProtocol", slot: Slot, head: RequestHead, arrived: float | None = None
+    ) -> Exchange:
+        """Return the exchange for a request that has a slot.
+
+        Args:
+            client: where it came from.
+            slot: its place on a replica.
+            head: the request's.
+            arrived: when it came, if it was held and counted by then.
+        """
         if self._sweeping is None:
             self._wind_clock()
-        exchange = Exchange(self, client, slot, head)
+        exchange = Exchange(self, client, slot, head, arrived)
         self._exchanges.add(exchange)
         return exchange
 
@@ -108,9 +135,25 @@ class Lane:
         """Return the head of a request that the lane may take, or None for anything else."""
         return parse_request(data, keyed=self._callers is not None)
 
-    def ended(self, exchange: Exchange) -> None:
+    def _wait(
+        self,
+        head: RequestHead,
+        client: "LaneProtocol",
+        version: RoutedVersion,
+        *,
+        why: NotReady | Busy,
+        size: int,
+    ) -> Waiting:
+        waiting = Waiting(self, client, version, head, why=why, size=size)
+        self._waiting.add(waiting)
+        return waiting
+
+    def ended(self, exchange: Exchange | Waiting) -> None:
         """Hear that an exchange is over."""
-        self._exchanges.discard(exchange)
+        if isinstance(exchange, Waiting):
+            self._waiting.discard(exchange)
+        else:
+            self._exchanges.discard(exchange)
 
     def new_id(self) -> bytes:
         """Return an id for a request that came without one."""

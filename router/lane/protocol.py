@@ -26,6 +26,7 @@ from longshore.router.lane.wire import MOST_REMEMBERED, RequestHead
 
 if TYPE_CHECKING:
     from longshore.router.lane.exchange import Exchange
+    from longshore.router.lane.waiting import Waiting
 
 
 class LaneProtocol(HttpToolsProtocol):
@@ -48,7 +49,7 @@ class LaneProtocol(HttpToolsProtocol):
         self._leaving = False
         """Whether the client was told that this is the end."""
         self._answers = 0
-        self._exchange: Exchange | None = None
+        self._exchange: Exchange | Waiting | None = None
         self._to_come = 0
         """Bytes of the current request's body that the client has not sent yet."""
         self._early = b""
@@ -291,7 +292,7 @@ class LaneProtocol(HttpToolsProtocol):
                 return False
             if len(head.raw) <= MOST_REMEMBERED:
                 self._known = head
-        exchange = self._lane.admit(head, self)
+        exchange = self._lane.admit(head, self, len(data))
         if exchange is None:
             return False
         self._exchange = exchange
@@ -331,6 +332,10 @@ class LaneProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
         elif not self.transport.is_closing():
             self.flow.resume_reading()
+
+    def turned(self, exchange: "Exchange") -> None:
+        """Hear that the request that waited is under way now."""
+        self._exchange = exchange
 
     def exchange_ended(self) -> None:
         """Go on with what comes next on this connection."""

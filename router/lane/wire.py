@@ -49,7 +49,7 @@ _KEYED_REQUEST_OWN = re.compile(
 )
 _ANSWER_OWN = re.compile(
     rb"^(content-length|transfer-encoding|connection|keep-alive|date|x-request-id"
-    rb"|x-longshore-version|upgrade|te|trailer|proxy-[a-z-]+):([^\r]*+)\r\n",
+    rb"|x-longshore-version|x-longshore-cold-start|upgrade|te|trailer|proxy-[a-z-]+):([^\r]*+)\r\n",
     re.IGNORECASE | re.MULTILINE,
 )
 

@@ -84,9 +84,10 @@ class _Counted:
             self.shadow = self.shadow or Meter()
             self.shadow.add(other.shadow)
 
-    def end(self) -> None:
-        """Forget what was under way."""
+    def end(self, now: float) -> None:
+        """Forget what was under way: what was held is lost."""
         self.meter.in_flight = 0
+        self.meter.lose(now)
         if self.shadow:
             self.shadow.in_flight = self.shadow.held = 0
 
@@ -196,7 +197,7 @@ class Broadcast:
         self.counts.clear(column, self._used)
         for known in self._all_sums():
             if part := known.parts.pop(subscriber, None):
-                part.end()
+                part.end(self.table.clock())
                 known.past.add(part)
                 self._show(known)
 
@@ -211,6 +212,8 @@ class Broadcast:
         if self._show(known):
             of_model[key.version] = known
             self._sums[key.name] = of_model
+            if known.parts[subscriber].meter.waiting:
+                self.table.on_held(key)
 
     def answered(self) -> Mapping[int, int]:
         """Return how many requests each worker answered, of those that are there now."""

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable
 
 from longshore.core.front import Front
-from longshore.core.hooks import Hooks
+from longshore.core.names import VersionKey
 from longshore.core.types import Endpoint
 from longshore.router.app import build_worker_app
+from longshore.router.holding import HoldLimits
 from longshore.router.server import serve_on
 from longshore.router.table import Replica, Table
 from longshore.router.uniform import MOST_BUFFERED
@@ -53,7 +54,7 @@ async def work(assignment: Assignment, front: Front, settle: Callable[[], None])
         front: who may call, and how containers are called.
         settle: called when all is loaded, before the first request.
     """
-    worker = _Worker(assignment, front.hooks)
+    worker = _Worker(assignment, front)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop.set)
     link = await Link.over(_inherited(assignment.link))
     hearing = asyncio.create_task(worker.hear(link), name="table")
@@ -97,18 +98,26 @@ async def _report(worker: "_Worker", link: Link, shares: Shares) -> None:
     try:
         while True:
             shares.tell()
+            worker.held.clear()
             await worker.report(link)
-            await asyncio.sleep(REPORT_EVERY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPORT_EVERY):
+                    # The parent has to know at once, for it wakes the version.
+                    await worker.held.wait()
     except OSError:
         worker.stop.set()  # the parent is gone
 
 
 class _Worker:
-    def __init__(self, assignment: Assignment, hooks: Hooks) -> None:
+    def __init__(self, assignment: Assignment, front: Front) -> None:
         self.assignment = assignment
         self.counts = Counts(assignment.counts, assignment.columns)
         os.close(assignment.counts)
-        self.table = Table(hooks, replica=self._replica)
+        limits = HoldLimits.of(front.settings)
+        self.table = Table(front.hooks, replica=self._replica, hold=limits)
+        self.table.on_held = self._on_held
+        self.held = asyncio.Event()
+        """Set when a request waits for a version that the parent may not know to be asked for."""
         self.stop = asyncio.Event()
         self.knows_table = asyncio.Event()
         self.failed = False
@@ -147,16 +156,22 @@ class _Worker:
             if meter.last_request is None and shadow is None:
                 continue
             key = (version.key, version.route.version.created_at)
-            there[key] = (meter.last_request, meter.last_answer, meter.answers.total())
+            there[key] = (meter.last_request, meter.last_answer, meter.answers.total(), meter.holds)
             if shadow:
                 there[key] += (shadow.answers.total(), shadow.copies.total())
-            if there[key] != self._told.get(key) or meter.in_flight:
+            if there[key] != self._told.get(key) or meter.in_flight or meter.waiting:
                 changed.append(version)
         self._told = there
         for start in range(0, max(len(changed), 1), MOST_IN_REPORT):
             part = changed[start : start + MOST_IN_REPORT]
             await link.send(line(Observed(versions=tuple(map(Observation.of, part)))))
             await asyncio.sleep(0)
+
+    def _on_held(self, key: VersionKey) -> None:
+        """Let the parent know at once of the first request that waits, and of the others soon."""
+        meter = self.table.version(key.name, key.version).meter
+        if meter.waiting == 1:
+            self.held.set()
 
     def _replica(self, endpoint: Endpoint) -> Replica:
         row = self._rows.get(endpoint.replica)

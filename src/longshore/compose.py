@@ -18,6 +18,7 @@ from longshore.core.errors import StartRefused
 from longshore.core.following import Following, Source
 from longshore.core.front import Front
 from longshore.core.leadership import Leadership, Lookout
+from longshore.core.names import VersionKey
 from longshore.core.platform import Platform
 from longshore.core.plugins import Plugins, build_plugins
 from longshore.core.plugins_file import PluginsFile, read_plugins_file
@@ -211,6 +212,14 @@ async def running(
         )
         await stack.enter_async_context(reporter.running())
 
+        def on_held(key: VersionKey) -> None:
+            """Wake it, or let the leader know."""
+            controller.wake(key)
+            if not leadership.leads and table.load(key).held == 1:
+                reporter.hurry()
+
+        table.on_held = on_held
+
         @stack.callback
         def end() -> None:
             """Decide what becomes of containers while it is known who else is there."""
@@ -287,6 +296,7 @@ async def routing(
             kick=following.kick,
             wants_sums=False,
         )
+        table.on_held = lambda key: reporter.hurry() if table.load(key).held == 1 else None
         await stack.enter_async_context(lookout.running())
         await stack.enter_async_context(following.running(list(backends.values())))
         app = build_router_app(front(settings, plugins), table, lookout, lambda: following.unready)

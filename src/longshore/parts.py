@@ -15,6 +15,7 @@ from longshore.core.registration import by_name
 from longshore.core.routes import RouteTable
 from longshore.core.settings import Settings
 from longshore.core.types import Address
+from longshore.router.holding import HoldLimits
 from longshore.router.table import Table
 from longshore.router.workers.broadcast import Broadcast
 from longshore.router.workers.counts import Counts
@@ -69,7 +70,7 @@ def table_of(
         settings: the platform's.
         command: starts a worker.
     """
-    table = Table(hooks)
+    table = Table(hooks, hold=HoldLimits.of(settings))
     if settings.workers == 1:
         return table, table, None
     counts, memory = Counts.create(columns_for(settings.workers))

@@ -9,6 +9,7 @@ import pluggy
 import pytest
 from examples_of import NOON, version
 from parts.memory_backend import MemoryBackend
+from parts.routed import until
 
 from longshore import Event, Load, ScaleWish, Version, VersionKey, Workload, hookimpl
 from longshore.core import hookspecs
@@ -18,6 +19,8 @@ from longshore.core.errors import Unavailable, WorkloadFailed
 from longshore.core.hooks import Hooks
 from longshore.core.types import ReplicaState, State, VersionStatus, Wish
 from longshore.plugins.sql_registry.registry import SqlRegistry
+from longshore.router.admission import Slot
+from longshore.router.errors import NotReady
 from longshore.router.table import Table
 
 IRIS = VersionKey("iris", "1")
@@ -603,3 +606,114 @@ async def test_an_unready_replica_gets_no_requests(world: World) -> None:
     await world.passes()
     assert world.endpoints() == []
     assert (await world.status()).state is State.STARTING
+
+
+async def held(world: World) -> asyncio.Future[object]:
+    """Let a request wait for iris; return what becomes of it."""
+    found = world.table.version("iris", "1")
+    outcome: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    with pytest.raises(NotReady) as why:
+        Slot(world.table, found)
+    world.table.holding.enter(found, 0, outcome.set_result, why.value)
+    return outcome
+
+
+async def asleep(world: World) -> None:
+    """Register iris, and put it to sleep."""
+    await world.registry.add_version(version(scaling={"min": 0}), [])
+    await world.passes()
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
+    await world.passes(3)
+    assert (await world.status()).state is State.ASLEEP
+    world.backend.calls.clear()
+
+
+async def test_a_request_wakes_a_sleeping_version_by_whatever_way_it_is_told(
+    world: World,
+) -> None:
+    await asleep(world)
+    outcome = await held(world)
+    async with world.controller.running():
+        # Nobody told the controller: its pass sees that somebody waits.
+        async with asyncio.timeout(10):
+            assert isinstance(await outcome, Slot)
+        assert world.backend.calls == ["apply iris:1 1"]
+
+
+async def test_doubled_signals_start_a_version_once_and_at_once(world: World) -> None:
+    await asleep(world)
+    async with world.controller.running():
+        assert await until(lambda: world.controller.passes)
+        outcomes = [await held(world) for _ in range(3)]
+        for _ in range(10):
+            world.controller.wake(IRIS)
+            world.controller.kick()
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            await asyncio.gather(*outcomes)
+        await asyncio.sleep(0.1)
+    assert world.backend.calls == ["apply iris:1 1"]
+    [wake] = await world.registry.wakes(IRIS)
+    assert wake.reason == "a request came while it slept"
+    told = [each for each in await world.registry.decisions(IRIS) if each.outcome == "run"]
+    assert [each.inputs["held"] for each in told] == [3]
+
+
+async def test_a_controller_that_is_replaced_loses_nobody_who_waits(world: World) -> None:
+    await asleep(world)
+    world.backend.slow = 3600
+    outcome = await held(world)
+    async with world.controller.running():
+        assert await until(lambda: world.backend.calls)
+    assert not outcome.done()
+    world.backend.slow = 0
+    world.controller = world.new_controller()
+    await world.passes(3)
+    assert outcome.done()
+    assert isinstance(outcome.result(), Slot)
+
+
+async def test_a_version_that_nobody_calls_goes_to_sleep(world: World) -> None:
+    await world.registry.add_version(version(scaling={"min": 0, "idle": 600}), [])
+    await world.passes()
+    world.clock.forward(590)
+    await world.passes()
+    assert world.endpoints() == ["replica-1"]
+    world.clock.forward(20)
+    await world.passes(3)
+    assert world.backend.calls[-1] == "delete iris:1"
+    assert (await world.status()).state is State.ASLEEP
+    decision = (await world.registry.decisions(IRIS))[-1]
+    assert (decision.outcome, decision.inputs["in_flight"]) == ("sleep", 0)
+    assert "610 s" in decision.why
+    assert (await world.registry.events(IRIS))[-2].message.startswith("sleep: nobody")
+
+
+async def test_woken_while_its_last_requests_are_waited_for_it_stays(world: World) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    with Slot(world.table, world.table.version("iris", "1")):
+        await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
+        await world.passes()
+        assert world.endpoints() == []
+        await world.registry.set_wish(IRIS, Wish.RUN, "test")
+        await world.passes(3)
+        assert world.endpoints() == ["replica-1"], "nothing was stopped yet"
+    await world.passes()
+    assert world.backend.calls == ["apply iris:1 1"]
+
+
+async def test_woken_while_it_is_removed_nothing_goes_to_what_is_on_its_way_out(
+    world: World,
+) -> None:
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    world.backend.held = asyncio.Event()
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
+    await world.passes()
+    await world.registry.set_wish(IRIS, Wish.RUN, "test")
+    await world.passes()
+    assert world.endpoints() == []
+    world.backend.held.set()
+    await world.passes(3)
+    assert world.endpoints() == ["replica-2"]

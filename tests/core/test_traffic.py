@@ -80,15 +80,17 @@ def test_what_is_left_of_a_rule() -> None:
             ],
         ),
         (
-            {"weights": {"1": 1}},
-            {"1": State.ASLEEP},
+            {"weights": {"1": 1}, "shadow": {"version": "2"}},
+            {"1": READY, "2": State.ASLEEP},
             [
                 (
-                    "iris:1 is asleep, so that 100.0% of the requests get 503 for now: "
-                    "longshore wake iris:1 starts it."
+                    "iris:2 is asleep, so that copies for it come to nothing: "
+                    "longshore wake iris:2 starts it."
                 )
             ],
         ),
+        # The first request wakes it.
+        ({"weights": {"1": 1}}, {"1": State.ASLEEP}, []),
         (
             {"weights": {"1": 1}, "shadow": {"version": "2"}},
             {"1": READY, "2": State.PULLING},
@@ -123,5 +125,4 @@ def test_a_warning_is_one_sentence(
 
 
 def test_a_version_that_is_about_to_sleep_counts_as_asleep() -> None:
-    [told] = warnings(model(TrafficRule(weights={"1": 1}), {"1": READY}, Wish.SLEEP))
-    assert told.startswith("iris:1 is asleep")
+    assert not warnings(model(TrafficRule(weights={"1": 1}), {"1": State.STARTING}, Wish.SLEEP))

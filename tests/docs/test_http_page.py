@@ -14,6 +14,7 @@ PAGE = (REPOSITORY / "docs" / "http.md").read_text()
 def test_every_limit_and_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \| \w+ \|", PAGE, re.MULTILINE))
     limits = {*EdgeLimits.__dataclass_fields__, "max_body"}
+    limits |= {name for name in Settings.model_fields if name.startswith("hold_")}
     defaults = {name: float(Settings.model_fields[name].default) for name in limits}
     assert {name: float(told) for name, told in rows.items()} == defaults
 

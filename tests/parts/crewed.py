@@ -92,6 +92,7 @@ async def crewed(state: Path, workers: int = 2, **options: object) -> AsyncItera
         stack.push_async_callback(registry.close)
         await registry.open()
         controller = Controller(registry, backends, plugins.hooks, broadcast, interval=1)
+        table.on_held = controller.wake
         collector = Collector(
             settings, registry, backends, plugins.hooks, broadcast, kick=controller.kick
         )

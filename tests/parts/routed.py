@@ -30,6 +30,7 @@ from longshore.core.types import HardwarePlan, Image, State, TrafficRule
 from longshore.plugins import balancing, contracts
 from longshore.plugins.sql_registry.registry import SqlRegistry
 from longshore.router.app import build_app
+from longshore.router.holding import HoldLimits
 from longshore.router.server import serve
 from longshore.router.table import Table
 
@@ -130,7 +131,7 @@ async def routed(state: Path, *plugins: object, **settings: object) -> AsyncIter
     """Run a router over an empty platform."""
     chosen = Settings.model_validate({"state": state, "database": None, **settings})
     hooks = hooks_of(*plugins, Images(), contracts, balancing)
-    table = Table(hooks)
+    table = Table(hooks, hold=HoldLimits.of(chosen))
     backend = MemoryBackend()
     async with contextlib.AsyncExitStack() as stack:
         registry = SqlRegistry(chosen.database_url)
@@ -138,6 +139,7 @@ async def routed(state: Path, *plugins: object, **settings: object) -> AsyncIter
         await registry.open()
         backends = {"engine": backend}
         controller = Controller(registry, backends, hooks, table, interval=1)
+        table.on_held = controller.wake
         collector = Collector(chosen, registry, backends, hooks, table, kick=controller.kick)
         platform = Platform(chosen, hooks, registry, backends, controller, collector=collector)
         app = build_app(platform, table)

@@ -59,8 +59,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
     notes: list[bool] = []
     original = Lane.admit
 
-    def admit(lane: Lane, head: RequestHead, client: LaneProtocol) -> object:
-        exchange = original(lane, head, client)
+    def admit(lane: Lane, head: RequestHead, client: LaneProtocol, size: int) -> object:
+        exchange = original(lane, head, client, size)
         notes.append(exchange is not None)
         return exchange
 

@@ -127,3 +127,35 @@ def test_what_goes_on_while_longshore_does_not_is_adopted(
     assert kubectl.live_pods() == before
     assert up.status()["state"] == "ready"
     assert json.loads(up.run("show", "behave:1", "--json").stdout)["status"]["failures"] == 0
+
+
+def test_a_version_sleeps_and_wakes_under_a_steady_load(
+    kubernetes_up: Up, behave: str, kubectl: Kubectl
+) -> None:
+    up = kubernetes_up
+    up.run("register", "behave", "1", behave, "--min", "0", "--max", "2", "--target", "1000")
+    up.wait_for("ready")
+    with steady_load(up) as load:
+        time.sleep(1)
+        up.run("sleep", "behave:1")
+        assert until(lambda: up.json("show", "behave:1")["wakes"])
+        # The Deployment of before has to be gone before another one comes.
+        up.wait_for("ready", within=60)
+        time.sleep(1)
+    assert not load.failures, (load.failures[:3], up.log.read_text())
+    assert until(lambda: up.json("show", "behave:1")["wakes"][-1]["first_byte_at"])
+    wake = up.json("show", "behave:1")["wakes"][-1]
+    assert wake["held"]
+    assert wake["lost"] == 0
+    assert wake["scheduled_at"]
+    assert wake["started_at"]
+
+
+def test_an_idle_version_has_no_deployment(
+    kubernetes_up: Up, behave: str, kubectl: Kubectl
+) -> None:
+    up = kubernetes_up
+    up.run("register", "behave", "1", behave, "--min", "0", "--max", "2", "--idle", "3")
+    assert until(lambda: not kubectl.names("deployments"), 60), up.log.read_text()
+    answer = up.predict("good morning")
+    assert (answer.status_code, answer.text) == (200, "good morning")

@@ -431,3 +431,35 @@ async def test_the_last_wake_of_each_version(registry: SqlRegistry) -> None:
         await registry.set_wish(IRIS, Wish.RUN, "")
     last = (await registry.wakes(IRIS))[-1]
     assert await registry.last_wakes() == {IRIS: last.asked_at}
+
+
+async def test_what_became_of_a_wake_is_kept(registry: SqlRegistry) -> None:
+    await registry.add_version(examples_of.version(), [])
+    await registry.set_wish(IRIS, Wish.SLEEP, "idle")
+    for minutes in (0, 5):
+        await registry.set_wish(IRIS, Wish.RUN, "a request", at=examples_of.NOON + minutes * MINUTE)
+        await registry.set_wish(IRIS, Wish.SLEEP, "idle")
+    first, last = await registry.wakes(IRIS)
+    assert (first.asked_at, first.held, last.asked_at) == (
+        examples_of.NOON,
+        0,
+        examples_of.NOON + 5 * MINUTE,
+    )
+    over = last.model_copy(
+        update={
+            "applied_at": examples_of.NOON + 5 * MINUTE,
+            "scheduled_at": examples_of.NOON + 6 * MINUTE,
+            "image_at": examples_of.NOON + 7 * MINUTE,
+            "started_at": examples_of.NOON + 8 * MINUTE,
+            "ready_at": examples_of.NOON + 9 * MINUTE,
+            "first_byte_at": examples_of.NOON + 10 * MINUTE,
+            "held": 1000,
+            "longest_hold": 4.25,
+            "lost": 1,
+        }
+    )
+    await registry.save_wake(over)
+    assert await registry.wakes(IRIS) == [first, over]
+    await registry.delete_version(IRIS)
+    await registry.save_wake(over)
+    assert await registry.wakes(IRIS) == []

@@ -1,0 +1,181 @@
+"""Demand: who asks for a sleeping version wakes it, and one that nobody asks for goes to sleep.
+
+Routers tell what they hold for a version, which is the wish that it be woken. That is told by
+level: a signal that was missed is seen by the next pass, and one that comes twice starts nothing
+twice. What is decided here is written to SQL as a wish, and everything else follows from that.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+
+from longshore.core import idle
+from longshore.core.errors import LongshoreError, NotFound
+from longshore.core.ledger import Ledger
+from longshore.core.names import VersionKey
+from longshore.core.protocols import Registry
+from longshore.core.routes import RouteTable
+from longshore.core.types import Decision, Event, Load, Model, State, VersionRecord, Wish
+
+log = logging.getLogger(__name__)
+
+ASKED_ANEW = 1.0
+"""Seconds after a wake in which further signals for the same version ask nothing of SQL."""
+
+
+class Demand:
+    """Writes wishes for those who call, and for those whom nobody calls.
+
+    Args:
+        registry: where wishes are written.
+        table: what routers tell.
+        ledger: of the wakes.
+        start: starts a version that was woken, before the next pass.
+        tell: tells everybody of an event.
+        leads: whether it is this process that decides.
+        since: since when all loads are known; None while they are not.
+        now: the time of day.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        table: RouteTable,
+        ledger: Ledger,
+        *,
+        start: Callable[[VersionRecord], Awaitable[None]],
+        tell: Callable[[Event], Awaitable[None]],
+        leads: Callable[[], bool],
+        since: Callable[[], datetime | None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._registry = registry
+        self._table = table
+        self._ledger = ledger
+        self._start = start
+        self._tell = tell
+        self._now = now
+        self._leads = leads
+        self._since = since
+        self._asked: dict[VersionKey, None] = {}
+        self._news = asyncio.Event()
+        self._idle: set[VersionKey] = set()
+        """Those that were put to sleep here, by nobody's wish."""
+        self._woken: dict[VersionKey, float] = {}
+        """When each was woken last, by the loop's clock; only of the last moments."""
+
+    def ask(self, key: VersionKey) -> None:
+        """Hear that requests wait for a version; cheap, and any number of times."""
+        self._asked[key] = None
+        self._news.set()
+
+    async def run(self) -> None:
+        """Wake what is asked for, until cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            asked, self._asked = self._asked, {}
+            recent = clock() - ASKED_ANEW
+            self._woken = {key: at for key, at in self._woken.items() if at > recent}
+            for key in asked:
+                if key in self._woken:
+                    continue
+                self._woken[key] = clock()
+                try:
+                    await self._wake(key)
+                except NotFound:
+                    pass  # deleted meanwhile; the router lets go of those who wait
+                except LongshoreError as error:
+                    # The next pass sees that somebody still waits.
+                    log.warning("%s cannot be woken: %s", key, error.message)
+                except Exception:
+                    log.exception("%s cannot be woken", key)
+
+    async def _wake(self, key: VersionKey) -> None:
+        if not self._leads():
+            return  # whoever does hears of it by a report
+        record = await self._registry.version(key)
+        load = self._table.load(key)
+        if record.wish is not Wish.SLEEP or not load.held:
+            return
+        since = load.holds.since if load.holds else self._now()
+        reason = "a request came while it slept"
+        await self._registry.set_wish(key, Wish.RUN, reason, at=since)
+        await self._ledger.begin(key)
+        await self._start(record.model_copy(update={"wish": Wish.RUN}))
+        await self._told(key, Wish.RUN, load, reason)
+
+    def chose(self, key: VersionKey) -> bool:
+        """Return whether it was decided here that a version sleeps, and not by a user."""
+        return key in self._idle
+
+    async def review(self, models: Iterable[Model], loads: Mapping[VersionKey, Load]) -> bool:
+        """Look at everything once: at signals that were missed, and at those that are idle.
+
+        Args:
+            models: what SQL tells.
+            loads: what routers tell.
+
+        Returns:
+            Whether it wrote a wish.
+
+        Raises:
+            Unavailable: SQL is away.
+        """
+        wrote = False
+        for record in (each for model in models for each in model.versions):
+            key = record.version.key
+            load = loads.get(key)
+            if record.wish is Wish.SLEEP:
+                if load and load.held:
+                    self.ask(key)
+                continue
+            if record.wish is not Wish.RUN:
+                continue
+            if record.status.state is State.ASLEEP:
+                await self._ledger.begin(key)
+            now = self._now()
+            since = self._since()
+            if load is None or since is None:
+                continue
+            if reason := idle.why_sleep(record, load, started=since, now=now):
+                self._idle.add(key)
+                await self._wish(key, Wish.SLEEP, load, reason)
+                wrote = True
+        return wrote
+
+    async def stay(self, key: VersionKey) -> None:
+        """Let a version that was to go to sleep stay awake, as somebody still uses it.
+
+        Raises:
+            Unavailable: SQL is away.
+        """
+        reason = "a request that came while it went to sleep is still under way"
+        await self._wish(key, Wish.RUN, self._table.load(key), reason)
+
+    async def _wish(self, key: VersionKey, wish: Wish, load: Load, reason: str) -> None:
+        try:
+            await self._registry.set_wish(key, wish, reason)
+        except NotFound:
+            return  # deleted meanwhile
+        await self._told(key, wish, load, reason)
+
+    async def _told(self, key: VersionKey, wish: Wish, load: Load, reason: str) -> None:
+        """Leave word of what was decided, and from which load."""
+        if wish is Wish.RUN:
+            self._idle.discard(key)
+        seen = load.model_dump(mode="json", exclude={"key", "holds"}, exclude_none=True)
+        decision = Decision(
+            hook="longshore_wish",
+            plugin="core",
+            outcome=wish.value,
+            inputs=seen,
+            why=reason,
+            at=self._now(),
+        )
+        await self._registry.add_decisions(key, [decision])
+        event = Event(kind="wished", key=key, message=f"{wish.value}: {reason}", at=self._now())
+        await self._registry.add_events([event])
+        await self._tell(event)
