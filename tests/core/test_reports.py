@@ -10,7 +10,7 @@ from examples_of import NOON, version
 from longshore.core.names import VersionKey
 from longshore.core.reports import SILENT, Reply, Report, Reports, together
 from longshore.core.routes import ModelRoute, VersionRoute
-from longshore.core.types import Address, Endpoint, Load, State, TrafficRule
+from longshore.core.types import Address, Endpoint, HoldsSeen, Load, State, TrafficRule
 
 IRIS = VersionKey("iris", "1")
 
@@ -191,3 +191,17 @@ def test_loads_are_added_up_field_by_field() -> None:
     assert together(load(1, minute=5), load(2, minute=3)).last_request_at == NOON + timedelta(
         minutes=5
     )
+
+
+def test_what_routers_hold_for_one_wake_is_added_up_and_an_earlier_one_is_not() -> None:
+    def held(since: float, longest: float) -> Load:
+        at = NOON + timedelta(seconds=since)
+        holds = HoldsSeen(since=at, held=3, longest=longest, first_byte_at=at, lost=1)
+        return Load(key=IRIS, held=2, holds=holds)
+
+    first, second, later = held(0, 4), held(1, 3), held(60, 1)
+    both = together(second, first)
+    assert both.held == 4
+    assert both.holds == HoldsSeen(since=NOON, held=6, longest=4, first_byte_at=NOON, lost=2)
+    assert together(both, later).holds == later.holds
+    assert together(Load(key=IRIS), later).holds == later.holds
