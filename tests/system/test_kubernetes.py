@@ -135,14 +135,14 @@ def test_a_version_sleeps_and_wakes_under_a_steady_load(
     up = kubernetes_up
     up.run("register", "behave", "1", behave, "--min", "0", "--max", "2", "--target", "1000")
     up.wait_for("ready")
-    with steady_load(up) as load:
+    with steady_load(up.url) as load:
         time.sleep(1)
         up.run("sleep", "behave:1")
         assert until(lambda: up.json("show", "behave:1")["wakes"])
         # The Deployment of before has to be gone before another one comes.
         up.wait_for("ready", within=60)
         time.sleep(1)
-    assert not load.failures, (load.failures[:3], up.log.read_text())
+    assert not load.faults, (load.summary(), up.log.read_text())
     assert until(lambda: up.json("show", "behave:1")["wakes"][-1]["first_byte_at"])
     wake = up.json("show", "behave:1")["wakes"][-1]
     assert wake["held"]
