@@ -26,6 +26,8 @@ from longshore.core.types import (
 STABLE = timedelta(seconds=60)
 """A version that was ready for this long has a clean slate: its next failure counts as first."""
 
+_AT_REST = frozenset({State.ASLEEP, State.COLLECTED})
+
 LONGEST_BACKOFF = timedelta(minutes=5)
 
 
@@ -159,6 +161,7 @@ class _Seen:
                 "since": self.before.since if self.before.state is state else self.now,
                 "replicas": len(self.live),
                 "ready": len(self.ready),
+                "served": state is State.READY or (self.before.served and state not in _AT_REST),
                 **fields,
             }
         )

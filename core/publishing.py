@@ -112,9 +112,15 @@ def _version_route(
 
 
 def _is_coming(record: VersionRecord, status: VersionStatus) -> bool:
-    """Return whether requests may wait for a version; none for the next try of one that failed."""
-    on_the_way = status.state in ON_THE_WAY and not status.failures
-    return on_the_way and record.wish in {Wish.RUN, Wish.SLEEP}
+    """Return whether requests may wait for a version.
+
+    They wait for one that served and failed once, but not for the next try of any other.
+    """
+    if record.wish not in {Wish.RUN, Wish.SLEEP}:
+        return False
+    if status.served and status.failures == 1:
+        return status.state in ON_THE_WAY or status.state is State.FAILED
+    return status.state in ON_THE_WAY and not status.failures
 
 
 class Publisher:

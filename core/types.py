@@ -497,6 +497,8 @@ class VersionStatus(Value):
     """How many starts failed in a row."""
     retry_at: datetime | None = None
     """When the next start is tried."""
+    served: bool = False
+    """Whether it was ready since it was last woken."""
     since: datetime = Field(default_factory=utc_now)
     """Since when it is in this state."""
 

@@ -30,21 +30,30 @@ class Slot:
         table: where the version is.
         version: where the request goes.
         in_turn: whether it was held and its turn has come; otherwise those come first who are.
+        well: take no replica that failed a moment ago, even if there is no other.
 
     Raises:
         NotReady: the version has no replica.
         Busy: no replica has a free slot.
     """
 
-    __slots__ = ("_table", "_tried", "held", "replica", "version")
+    __slots__ = ("_rests", "_tried", "held", "replica", "table", "version")
 
-    def __init__(self, table: "Table", version: "RoutedVersion", *, in_turn: bool = False) -> None:
-        self._table = table
+    def __init__(
+        self,
+        table: "Table",
+        version: "RoutedVersion",
+        *,
+        in_turn: bool = False,
+        well: bool = False,
+    ) -> None:
+        self.table = table
         self._tried: list[Replica] = []
+        self._rests = False
         self.version = version
         self.held: Held | None = None
         """Its place in the queue, if it was held."""
-        self.replica = reserve(version, table.clock(), in_turn=in_turn)
+        self.replica = reserve(version, table.clock(), in_turn=in_turn, well=well)
 
     def begin(self) -> None:
         """Count the request as in flight."""
@@ -52,12 +61,25 @@ class Slot:
 
     def end(self) -> None:
         """Give the slot back."""
+        if not self._rests:
+            self.rest()
+        self.version.meter.last_answer = self.table.clock()
+
+    def rest(self) -> None:
+        """Give the slot back for now: the replica cannot be reached, and nothing was sent."""
+        self._rests = True
         version = self.version
         self.replica.released()
         version.meter.in_flight -= 1
-        version.meter.last_answer = self._table.clock()
         if version.queue:
             version.queue.freed()
+
+    def go_on(self, other: "Slot") -> None:
+        """Take the place of another slot, after a rest."""
+        self._rests = False
+        self._tried.clear()
+        self.replica = other.replica
+        self.begin()
 
     def give_back(self) -> None:
         """Give the slot back where no request ever began."""
@@ -79,7 +101,7 @@ class Slot:
 
     def failed(self) -> None:
         """Note that the replica failed, so that it is left alone for a moment."""
-        now, replica, version = self._table.clock(), self.replica, self.version
+        now, replica, version = self.table.clock(), self.replica, self.version
         if ejection.failed(replica, now) and len(version.replicas) > 1:
             version.meter.ejections += 1
             log.warning(
@@ -97,7 +119,7 @@ class Slot:
         self.failed()
         self._tried.append(self.replica)
         try:
-            other = reserve(self.version, self._table.clock(), self._tried, in_turn=True)
+            other = reserve(self.version, self.table.clock(), self._tried, in_turn=True)
         except (NotReady, Busy):
             return False
         self.replica.released()
@@ -111,6 +133,7 @@ def reserve(
     tried: "Collection[Replica]" = (),
     *,
     in_turn: bool = False,
+    well: bool = False,
 ) -> "Replica":
     """Take a slot on a replica, and return it; it has to be told when it is ``released``.
 
@@ -119,6 +142,7 @@ def reserve(
         now: seconds since the epoch.
         tried: replicas that will not do.
         in_turn: whether it goes before those who are held.
+        well: take no replica that failed a moment ago, even if there is no other.
 
     Raises:
         NotReady: the version has no replica.
@@ -127,15 +151,17 @@ def reserve(
     replicas, limit = version.replicas, version.limits.concurrency
     if version.queue and replicas and not in_turn:
         raise Busy(version.key, len(replicas), limit)
-    if len(replicas) == 1 and not tried and replicas[0].in_flight < limit:
+    if len(replicas) == 1 and not tried and not well and replicas[0].in_flight < limit:
         # As most versions have it: there is nothing to choose.
         replica = replicas[0]
     elif replicas:
         free = [each for each in replicas if each.in_flight < limit and each not in tried]
         if not free:
             raise Busy(version.key, len(replicas), limit)
-        well = [each for each in free if not ejection.is_out(each, now)]
-        replica = pick(version, well or free, now)
+        healthy = [each for each in free if not ejection.is_out(each, now)]
+        if well and not healthy:
+            raise Busy(version.key, len(replicas), limit)
+        replica = pick(version, healthy or free, now)
     else:
         route = version.route
         raise NotReady(version.key, route.state, route.reason, route.hint)

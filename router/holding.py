@@ -114,13 +114,15 @@ class Queue:
         since: when the first of them came, in seconds since the epoch.
     """
 
-    __slots__ = ("holding", "since", "size", "version", "waiting")
+    __slots__ = ("holding", "since", "size", "version", "waiting", "well")
 
     def __init__(self, holding: "Holding", version: "RoutedVersion", since: float) -> None:
         self.holding = holding
         self.version = version
         self.since = since
         self.size = 0
+        self.well = False
+        """Whether only replicas will do that did not fail a moment ago."""
         # Not a plain dictionary, which forgets its first entries slowly.
         self.waiting: OrderedDict[Held, None] = OrderedDict()
 
@@ -185,7 +187,9 @@ class Holding:
         version: "RoutedVersion",
         size: int,
         tell: Callable[[Outcome], None],
-        why: NotReady | Busy,
+        why: LongshoreError,
+        *,
+        refused_since: float | None = None,
     ) -> Held:
         """Hold a request that found no slot, if it may hope for one.
 
@@ -194,12 +198,14 @@ class Holding:
             size: how many bytes of it were read.
             tell: called once, and never from within: with its slot, or why it gets none.
             why: why it found no slot; raised where it is not to wait.
+            refused_since: when it came, in seconds since the epoch, if every replica refuses its
+                connection: they are gone, and others come soon, or it hears why they do not.
 
         Raises:
-            NotReady, Busy: as given; nothing that could be waited for is under way.
+            LongshoreError: as given; nothing that could be waited for is under way.
             Waking: the version is on its way, but too much waits for it already.
         """
-        if not may_wait(version):
+        if not may_wait(version) and not (version.replicas and refused_since):
             raise why
         now = self.clock()
         self._check_bounds(version, size, now)
@@ -208,7 +214,8 @@ class Holding:
             queue = version.queue = Queue(self, version, now)
             self._queues[queue] = None
             version.meter.begin_holds(now)
-        held = Held(queue, size, now, tell)
+        held = Held(queue, size, refused_since or now, tell)
+        queue.well = queue.well or refused_since is not None
         queue.add(held)
         if self._sweeping is None:
             self._wind()
@@ -241,7 +248,7 @@ class Holding:
                 self._end_all(queue, why)
                 return
             try:
-                slot = Slot(self._table, version, in_turn=True)
+                slot = Slot(self._table, version, in_turn=True, well=queue.well)
             except (NotReady, Busy):
                 return
             self._end(queue, next(iter(queue.waiting)), slot)
@@ -349,6 +356,30 @@ async def admitted(table: "Table", version: "RoutedVersion", client: "Client") -
             slot.give_back()
         raise
     return slot
+
+
+async def elsewhere(slot: Slot, why: LongshoreError, since: float) -> None:
+    """Wait until a request whose connection every replica refused has a slot on another one.
+
+    Nothing of it was sent.
+
+    Args:
+        slot: the request's; while it waits, the slot rests.
+        why: how the last replica refused it; raised where it is not to wait.
+        since: when the request came, in seconds since the epoch.
+
+    Raises:
+        LongshoreError: as given; or why there will be none.
+    """
+    slot.rest()
+    outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    tell = functools.partial(_settle, outcome)
+    held = slot.table.holding.enter(slot.version, 0, tell, why, refused_since=since)
+    try:
+        slot.go_on(_slot_of(await outcome))
+    except BaseException:
+        held.leave()
+        raise
 
 
 def _settle(outcome: "asyncio.Future[Outcome]", what: Outcome) -> None:

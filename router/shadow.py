@@ -235,7 +235,9 @@ class Copy:
             self.version.meter.arrived(arrived)
             meter.arrived(arrived)
             try:
-                async with self._shadows.upstream.exchange(slot, self._outgoing(headers)) as answer:
+                async with self._shadows.upstream.exchange(
+                    slot, self._outgoing(headers), patient=False
+                ) as answer:
                     async for _ in answer.body.iter_any():
                         pass
                 outcome = f"{answer.status // 100}xx"

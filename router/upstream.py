@@ -21,6 +21,7 @@ from longshore.router import ejection
 from longshore.router.admission import Slot
 from longshore.router.errors import ReplicaFailed, RequestError, TimedOut
 from longshore.router.headers import RawHeaders
+from longshore.router.holding import elsewhere
 
 IDLE = 2.0
 """Seconds that an idle connection is kept; many model servers close theirs after five, and a
@@ -102,7 +103,9 @@ class Upstream:
         self._session = None
 
     @asynccontextmanager
-    async def exchange(self, slot: Slot, request: Outgoing) -> AsyncIterator[Answer]:
+    async def exchange(
+        self, slot: Slot, request: Outgoing, *, patient: bool = True
+    ) -> AsyncIterator[Answer]:
         """Send a request to the slot's replica and give its answer, to be read in the context.
 
         Leaving the context before the answer's end closes the connection. Where the replica
@@ -111,6 +114,7 @@ class Upstream:
         Args:
             slot: where to; it may move to another replica as long as nothing was sent.
             request: what to send.
+            patient: wait for another replica where every one refuses the connection.
 
         Raises:
             TimedOut: one of the version's limits was reached.
@@ -119,7 +123,7 @@ class Upstream:
         limits = slot.version.route.version.spec.limits
         try:
             async with asyncio.timeout(limits.total) as total:
-                response = await self._begin(slot, request, limits)
+                response = await self._begin(slot, request, limits, patient=patient)
                 try:
                     connection = response.connection
                     protocol = connection.protocol if connection else None
@@ -139,13 +143,19 @@ class Upstream:
         except (aiohttp.ClientError, _Severed) as error:
             raise _failed(slot, "died in the middle of its answer", error) from error
 
-    async def _begin(self, slot: Slot, request: Outgoing, limits: Limits) -> ClientResponse:
+    async def _begin(
+        self, slot: Slot, request: Outgoing, limits: Limits, *, patient: bool
+    ) -> ClientResponse:
+        came = slot.table.clock()
         while True:
             try:
                 return await self._send(slot, request, limits)
             except _NotSent as error:
-                if not slot.move():
+                if slot.move():
+                    continue
+                if not patient or isinstance(error.told, TimedOut):
                     raise error.told from error.__cause__
+                await elsewhere(slot, error.told, came)
 
     async def _send(self, slot: Slot, request: Outgoing, limits: Limits) -> ClientResponse:
         assert self._session is not None  # noqa: S101 - requests come only while it runs

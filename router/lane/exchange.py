@@ -134,12 +134,32 @@ class Exchange:
                 if self._slot.move():
                     continue
                 self._connecting = None
-                self._fail(_unreachable(self._slot, error))
+                if isinstance(error, TimeoutError) or not self._wait(error):
+                    self._fail(_unreachable(self._slot, error))
                 return
             body, self._waiting = b"".join(self._waiting or ()), None
             self.client.hold(replica_is_full=False)
             self._use(connection, body)
             return
+
+    def _wait(self, error: OSError) -> bool:
+        """Leave the request to wait for another replica; return whether it does."""
+        lane, client, pieces = self._lane, self.client, self._waiting or []
+        size = sum(map(len, pieces))
+        why = _unreachable(self._slot, error)
+        try:
+            waiting = lane.wait(
+                self._head, client, self._slot.version, why=why, size=size, refused=self._arrived
+            )
+        except LongshoreError:
+            return False
+        self._slot.end()
+        lane.ended(self)
+        client.turned(waiting)
+        client.hold(replica_is_full=False)
+        for piece in pieces:
+            waiting.send(piece)
+        return True
 
     def _use(self, connection: Connection, body: bytes) -> None:
         self._connection = connection

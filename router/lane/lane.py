@@ -109,7 +109,7 @@ class Lane:
             try:
                 slot = Slot(self.table, version)
             except (NotReady, Busy) as why:
-                return self._wait(head, client, version, why=why, size=size)
+                return self.wait(head, client, version, why=why, size=size)
         except LongshoreError:
             return None
         return self.exchange(client, slot, head)
@@ -135,16 +135,30 @@ class Lane:
         """Return the head of a request that the lane may take, or None for anything else."""
         return parse_request(data, keyed=self._callers is not None)
 
-    def _wait(
+    def wait(
         self,
         head: RequestHead,
         client: "LaneProtocol",
         version: RoutedVersion,
         *,
-        why: NotReady | Busy,
+        why: LongshoreError,
         size: int,
+        refused: float | None = None,
     ) -> Waiting:
-        waiting = Waiting(self, client, version, head, why=why, size=size)
+        """Hold a request.
+
+        Args:
+            head: the request's.
+            client: where it came from.
+            version: what it waits for.
+            why: why it found no slot.
+            size: bytes of it that have come.
+            refused: when it came, if every replica refused its connection.
+
+        Raises:
+            LongshoreError: it is not to wait.
+        """
+        waiting = Waiting(self, client, version, head, why=why, size=size, refused_since=refused)
         self._waiting.add(waiting)
         return waiting
 

@@ -333,8 +333,8 @@ class LaneProtocol(HttpToolsProtocol):
         elif not self.transport.is_closing():
             self.flow.resume_reading()
 
-    def turned(self, exchange: "Exchange") -> None:
-        """Hear that the request that waited is under way now."""
+    def turned(self, exchange: "Exchange | Waiting") -> None:
+        """Hear that the request that waited is under way now, or the other way round."""
         self._exchange = exchange
 
     def exchange_ended(self) -> None:

@@ -12,7 +12,6 @@ from longshore.router.problems import problem_of
 from longshore.router.relay import ABORTED
 
 if TYPE_CHECKING:
-    from longshore.router.errors import Busy, NotReady
     from longshore.router.holding import Held, Outcome
     from longshore.router.lane.lane import Lane
     from longshore.router.lane.protocol import LaneProtocol
@@ -35,9 +34,10 @@ class Waiting:
         head: the request's.
         why: why it found no slot.
         size: bytes of it that have come.
+        refused_since: when it came, if every replica refused its connection; it was counted then.
 
     Raises:
-        NotReady, Busy, Waking: it is not to wait.
+        LongshoreError: it is not to wait.
     """
 
     __slots__ = ("_arrived", "_client", "_head", "_held", "_lane", "_pieces", "_read", "_version")
@@ -51,8 +51,9 @@ class Waiting:
         version: "RoutedVersion",
         head: "RequestHead",
         *,
-        why: "NotReady | Busy",
+        why: LongshoreError,
         size: int,
+        refused_since: float | None = None,
     ) -> None:
         self._lane = lane
         self._client = client
@@ -61,9 +62,12 @@ class Waiting:
         self._pieces: list[bytes] = []
         self._read = 0
         size = max(size, len(head.raw) + min(head.length, MOST_READ))
-        self._held: Held = lane.table.holding.enter(version, size, self._told, why)
-        self._arrived = lane.table.clock()
-        version.meter.arrived(self._arrived)
+        self._held: Held = lane.table.holding.enter(
+            version, size, self._told, why, refused_since=refused_since
+        )
+        self._arrived = refused_since or lane.table.clock()
+        if refused_since is None:
+            version.meter.arrived(self._arrived)
 
     def start(self, body: bytes) -> None:
         """Keep what came with the head, and take no more than there is room for."""

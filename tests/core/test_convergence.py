@@ -269,3 +269,15 @@ def test_back_off_doubles(failures: int, wait: float) -> None:
 @given(st.integers(min_value=1, max_value=10**9))
 def test_back_off_is_bounded(failures: int) -> None:
     assert seconds(1) <= backoff(failures) <= LONGEST_BACKOFF
+
+
+def test_it_has_served_from_its_first_readiness_until_it_sleeps() -> None:
+    have = workload_status(replica())
+    served = step(record(), have).status
+    assert served.served
+    dead = workload_status(replica(ReplicaState.EXITED))
+    failed = step(record(**served.model_dump()), dead).status
+    assert (failed.state, failed.served, failed.failures) == (State.FAILED, True, 1)
+    asleep = step(record(Wish.SLEEP, **failed.model_dump()), None).status
+    assert not asleep.served
+    assert not step(record(), workload_status(replica(ReplicaState.STARTING))).status.served

@@ -113,9 +113,9 @@ class Replica:
         return self.requests[-1]
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["Replica"]:
-        """Listen while the context is open."""
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=1 << 20)
+    async def running(self, port: int = 0) -> AsyncIterator["Replica"]:
+        """Listen while the context is open, on any free port unless one is named."""
+        server = await asyncio.start_server(self._connected, "127.0.0.1", port, limit=1 << 20)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

@@ -3,14 +3,20 @@
 import asyncio
 import logging
 import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from parts.replica import Behaviour, Exchange, Replica, echo
-from parts.routed import Routed, model_route, route, until
+from parts.routed import Routed, model_route, route, routed, until
 
-from longshore.core.types import Endpoint
+from longshore.core.names import VersionKey
+from longshore.core.routes import VersionRoute
+from longshore.core.types import Address, Endpoint, State
+
+IRIS = VersionKey("iris", "1")
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 
@@ -96,23 +102,96 @@ async def test_a_request_that_left_is_never_sent_twice(
     assert len(replica.requests) - 1 + len(spare.requests) == 4
 
 
-async def test_a_refused_connection_is_a_502(router: Routed) -> None:
-    gone = await router.replica()
+@pytest.fixture
+async def impatient(state: Path) -> AsyncIterator[Routed]:
+    """A router that holds nothing."""
+    async with routed(state, hold_requests=0) as running:
+        yield running
+
+
+async def dead(router: Routed) -> VersionRoute:
+    """Return a route to a replica that nobody listens at any more."""
     async with Replica().running() as short_lived:
         endpoint = short_lived.endpoint
-    await router.table.update(model_route(_to(gone, endpoint)))
+    return _to(await router.replica(), endpoint)
+
+
+async def test_a_refused_connection_is_a_502_where_nothing_is_held(impatient: Routed) -> None:
+    router = impatient
+    await router.table.update(model_route(await dead(router)))
     document = problem(await router.predict(), 502, "replica-failed")
     assert "refused the connection" in document["detail"]
     assert "may have reached" not in document["hint"]
 
 
-async def test_the_connection_goes_on_though_the_body_came_only_after_the_502(
-    router: Routed,
+PATHS = ["/v1/models/iris/predict", "/v1/models/iris/versions/1/raw/predict"]
+"""One that the fast lane takes, and one that it does not."""
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_refused_request_waits_for_another_replica(router: Routed, path: str) -> None:
+    await router.table.update(model_route(await dead(router)))
+    asking = [asyncio.create_task(router.http.post(path, content=b"[1]")) for _ in range(20)]
+    assert await until(lambda: router.table.load(IRIS).held == 20)
+    assert router.table.load(IRIS).in_flight == 0
+    alive = await router.serving(echo)
+    answers = await asyncio.gather(*asking)
+    assert {(each.status_code, each.text) for each in answers} == {(200, "[1]")}
+    assert len(alive.requests) == 20
+    load = router.table.load(IRIS)
+    assert (load.in_flight, load.held) == (0, 0)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_refused_request_hears_why_where_no_replica_comes(
+    router: Routed, path: str
 ) -> None:
-    async with Replica(echo).running() as gone:
-        nobody = gone.endpoint
-    one = route(gone).model_copy(update={"endpoints": (nobody,)})
-    await router.table.update(model_route(one))
+    await router.table.update(model_route(await dead(router)))
+    asking = asyncio.create_task(router.http.post(path, content=b"[1]"))
+    assert await until(lambda: router.table.load(IRIS).held)
+    await router.table.update(model_route(route(state=State.FAILED, reason="out of memory")))
+    document = problem(await asking, 503, "not-ready")
+    assert "out of memory" in document["detail"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_refused_request_waits_for_so_long_and_no_longer(state: Path, path: str) -> None:
+    async with routed(state, hold_seconds=0.3) as router:
+        await router.table.update(model_route(await dead(router)))
+        answer = await router.http.post(path, content=b"[1]")
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        load = router.table.load(IRIS)
+        assert (load.in_flight, load.held) == (0, 0)
+
+
+async def test_a_caller_that_leaves_meanwhile_gives_its_place_up(router: Routed) -> None:
+    await router.table.update(model_route(await dead(router)))
+    for path in PATHS:
+        with pytest.raises(httpx.ReadTimeout):
+            await router.http.post(path, content=b"[1]", timeout=0.2)
+    assert await until(lambda: not router.table.load(IRIS).held)
+    assert router.table.load(IRIS).in_flight == 0
+
+
+async def test_a_replica_that_listens_again_gets_those_that_wait(router: Routed) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    endpoint = Endpoint(replica="again", address=Address(host="127.0.0.1", port=port))
+    await router.table.update(model_route(_to(await router.replica(), endpoint)))
+    asking = asyncio.create_task(router.predict())
+    assert await until(lambda: router.table.load(IRIS).held)
+    async with Replica(echo).running(port):
+        assert (await asking).status_code == 200
+
+
+async def test_the_connection_goes_on_though_the_body_came_only_after_the_502(
+    impatient: Routed,
+) -> None:
+    router = impatient
+    await router.table.update(model_route(await dead(router)))
     head = b"POST /v1/models/iris/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
     reader, writer = await router.raw(head)
     for _ in range(3):
@@ -316,5 +395,5 @@ async def test_a_management_body_has_the_same_limit(small: Routed) -> None:
     assert (await asyncio.wait_for(reader.readline(), 1)).startswith(b"HTTP/1.1 413")
 
 
-def _to(replica: Replica, endpoint: Endpoint) -> Any:
+def _to(replica: Replica, endpoint: Endpoint) -> VersionRoute:
     return route(replica).model_copy(update={"endpoints": (endpoint,)})

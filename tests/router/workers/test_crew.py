@@ -16,6 +16,7 @@ from parts.routed import model_route, route, until
 from longshore.compose import Sources
 from longshore.core.errors import StartRefused
 from longshore.core.names import VersionKey
+from longshore.core.types import State
 from longshore.router.workers import process
 from longshore.router.workers.counts import CONNECTIONS
 
@@ -97,12 +98,13 @@ async def test_a_change_of_the_table_reaches_all_workers(router: Crewed) -> None
         if turn % 2:
             await router.broadcast.remove("iris")
         else:
-            await router.broadcast.update(model_route(route(Replica(), reason=f"{turn}")))
+            failed = route(state=State.FAILED, reason=f"{turn}")
+            await router.broadcast.update(model_route(failed))
         await router.told()
         slowest = max(slowest, loop.time() - began)
         await asyncio.gather(*(each.ask() for each in callers))
         statuses = {int(each.head.split()[1]) for each in callers}
-        assert statuses == ({404} if turn % 2 else {502}), turn
+        assert statuses == ({404} if turn % 2 else {503}), turn
     print(f"slowest update: {slowest * 1000:.1f} ms")
     assert slowest < 1
 

@@ -1,0 +1,41 @@
+"""What routers are told of a version: may requests wait for it?"""
+
+import pytest
+from examples_of import NOON, record
+
+from longshore.core.publishing import route_of
+from longshore.core.types import Model, State, TrafficRule, Wish
+
+ON_ITS_WAY = [State.ASLEEP, State.PENDING, State.PULLING, State.STARTING]
+
+
+def coming(wish: Wish = Wish.RUN, **status: object) -> bool:
+    one = record(wish, **status)
+    model = Model(name="iris", traffic=TrafficRule(), created_at=NOON, versions=(one,))
+    route = route_of(model, {one.version.key: one.status}, {}, {})
+    return route.versions[0].coming
+
+
+@pytest.mark.parametrize("state", ON_ITS_WAY)
+def test_requests_wait_for_what_is_on_its_way(state: State) -> None:
+    assert coming(state=state)
+    assert coming(Wish.SLEEP, state=state)
+
+
+@pytest.mark.parametrize("state", [*ON_ITS_WAY, State.FAILED])
+def test_they_do_not_wait_for_the_next_try_of_what_never_served(state: State) -> None:
+    assert not coming(state=state, failures=1)
+
+
+@pytest.mark.parametrize("state", [State.STARTING, State.FAILED])
+def test_they_wait_for_what_served_and_failed_once(state: State) -> None:
+    assert coming(state=state, failures=1, served=True)
+    assert not coming(state=state, failures=2, served=True)
+
+
+def test_they_do_not_wait_for_what_runs_and_is_sick() -> None:
+    assert not coming(state=State.FAILED, failures=0, served=True)
+
+
+def test_they_do_not_wait_for_what_is_collected() -> None:
+    assert not coming(Wish.COLLECT, state=State.ASLEEP)
