@@ -10,7 +10,7 @@ RAY := $(VENV)/ray
 RAY_STAMP := $(RAY)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo registry image manifests test soak fuzz check bench format clean
+.PHONY: help setup demo registry image manifests test soak chaos fuzz check bench format clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -47,6 +47,10 @@ test: $(STAMP)  ## Run all tests, the real parts included
 
 soak: $(STAMP)  ## Ten million requests through a router whose memory must stay flat
 	@LONGSHORE_SOAK=$${LONGSHORE_SOAK:-10000000} $(BIN)/python -m pytest -s tests/soak
+
+chaos: $(STAMP)  ## Load for 20 minutes while much goes wrong; writes docs/reliability.md
+	@deploy/dev/setup.sh --tests
+	@LONGSHORE_CHAOS=$${LONGSHORE_CHAOS:-1200} LONGSHORE_CHAOS_PAGE=1 $(BIN)/python -m pytest -s tests/chaos
 
 fuzz: $(STAMP)  ## Fuzz what parses requests and answers, for FUZZ_SECONDS (300)
 	@$(BIN)/python tests/fuzz/run.py $${FUZZ_SECONDS:-300}

@@ -118,6 +118,9 @@ def _is_coming(record: VersionRecord, status: VersionStatus) -> bool:
     """
     if record.wish not in {Wish.RUN, Wish.SLEEP}:
         return False
+    if status.state is State.READY:
+        # Where it has no replica all the same, the next status tells why.
+        return True
     if status.served and status.failures == 1:
         return status.state in ON_THE_WAY or status.state is State.FAILED
     return status.state in ON_THE_WAY and not status.failures

@@ -33,6 +33,11 @@ def test_they_wait_for_what_served_and_failed_once(state: State) -> None:
     assert not coming(state=state, failures=2, served=True)
 
 
+def test_they_wait_for_what_was_ready_a_moment_ago() -> None:
+    assert coming(state=State.READY)
+    assert coming(state=State.READY, failures=3)
+
+
 def test_they_do_not_wait_for_what_runs_and_is_sick() -> None:
     assert not coming(state=State.FAILED, failures=0, served=True)
 

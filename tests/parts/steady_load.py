@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -69,6 +69,8 @@ class Answer:
     version: str = ""
     said: str = ""
     """Status and detail, where it did not go well."""
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -120,14 +122,25 @@ class Load:
 
 
 @contextmanager
-def steady_load(url: str, ledger: Ledger | None = None, name: str = "behave") -> Iterator[Load]:
+def steady_load(
+    url: str,
+    ledger: Ledger | None = None,
+    name: str = "behave",
+    pace: Callable[[], float] = lambda: A_SECOND,
+) -> Iterator[Load]:
     """Send requests to a model at a steady pace while the context is open.
 
     Each is sent at its own time, whatever became of those before it. All have an answer, or have
     none, when the context closes.
+
+    Args:
+        url: of the platform.
+        ledger: hears which requests models got.
+        name: the model's.
+        pace: tells how many a second to send now.
     """
     load, over = Load(ledger), threading.Event()
-    pacing = threading.Thread(target=lambda: asyncio.run(_pace(url, name, load, over)))
+    pacing = threading.Thread(target=lambda: asyncio.run(_pace(url, name, load, over, pace)))
     pacing.start()
     try:
         yield load
@@ -136,8 +149,10 @@ def steady_load(url: str, ledger: Ledger | None = None, name: str = "behave") ->
         pacing.join()
 
 
-async def _pace(url: str, name: str, load: Load, over: threading.Event) -> None:
-    run, begun, asking = uuid.uuid4().hex[:8], time.monotonic(), set[asyncio.Task[None]]()
+async def _pace(
+    url: str, name: str, load: Load, over: threading.Event, pace: Callable[[], float]
+) -> None:
+    run, due, asking = uuid.uuid4().hex[:8], time.monotonic(), set[asyncio.Task[None]]()
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
         number = 0
@@ -145,7 +160,8 @@ async def _pace(url: str, name: str, load: Load, over: threading.Event) -> None:
             asking.add(asyncio.create_task(_ask(client, name, f"{run}-{number}", load)))
             asking = {each for each in asking if not each.done()}
             number += 1
-            await asyncio.sleep(max(0, begun + number / A_SECOND - time.monotonic()))
+            due += 1 / pace()
+            await asyncio.sleep(max(0, due - time.monotonic()))
         await asyncio.gather(*asking)
 
 
@@ -159,7 +175,8 @@ async def _ask(client: httpx.AsyncClient, name: str, body: str, load: Load) -> N
     version = answer.headers.get("x-longshore-version", "")
     if answer.status_code != 200:
         said = f"{answer.status_code} {_detail(answer)}"
-        load.answers.append(Answer(body, "failed", at, version, said))
+        headers = dict(answer.headers)
+        load.answers.append(Answer(body, "failed", at, version, said, answer.status_code, headers))
     elif answer.text != body:
         load.answers.append(Answer(body, "wrong", at, version, answer.text))
     else:

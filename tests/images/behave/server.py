@@ -7,6 +7,7 @@ HEALTH          status that GET /health answers (200); 404 means that there is n
 EAT             allocate this many MiB at the start
 WRITE           write this file at the start, and end with status 1 if that fails
 IGNORE_TERM     go on when asked to stop
+WORK            seconds that a prediction takes
 TELL            HOST:PORT that gets the body of each prediction by UDP, before it is answered
 """
 
@@ -79,6 +80,7 @@ class Handler(BaseHTTPRequestHandler):
         content = b"".join(self.body())
         if "TELL" in os.environ:
             tell(content)
+        time.sleep(float(os.environ.get("WORK", "0")))
         self.answer(200, content, self.headers.get("content-type", "application/octet-stream"))
 
     def on_slow(self, _: str) -> None:
