@@ -122,6 +122,7 @@ class Controller:
         interval: seconds between passes when nothing happens.
         leadership: whether this controller may act; one without colleagues always may.
         retiring: returns the replicas that the leader is about to stop, where it is another one.
+        wake_collected: let requests wake what is collected.
         now: the clock; another one in tests.
     """
 
@@ -135,13 +136,14 @@ class Controller:
         interval: float,
         leadership: Leads = ALONE,
         retiring: Callable[[], Mapping[str, int]] = dict,
+        wake_collected: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
         self._backends = backends
         self._hooks = hooks
         self._table = table
-        self._publisher = Publisher(table)
+        self._publisher = Publisher(table, wake_collected=wake_collected)
         self._leadership = leadership
         sources = {name: listed(backend) for name, backend in backends.items()}
         self.following = Following(registry, sources, self._publisher, retiring)

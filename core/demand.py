@@ -98,10 +98,11 @@ class Demand:
             return  # whoever does hears of it by a report
         record = await self._registry.version(key)
         load = self._table.load(key)
-        if record.wish is not Wish.SLEEP or not load.held:
+        if record.wish is Wish.RUN or not load.held:
             return
         since = load.holds.since if load.holds else self._now()
-        reason = "a request came while it slept"
+        was = "slept" if record.wish is Wish.SLEEP else "was collected"
+        reason = f"a request came while it {was}"
         await self._registry.set_wish(key, Wish.RUN, reason, at=since)
         await self._ledger.begin(key)
         await self._start(record.model_copy(update={"wish": Wish.RUN}))
@@ -128,11 +129,10 @@ class Demand:
         for record in (each for model in models for each in model.versions):
             key = record.version.key
             load = loads.get(key)
-            if record.wish is Wish.SLEEP:
+            if record.wish is not Wish.RUN:
+                # For what is collected nothing is held, unless it may be woken so.
                 if load and load.held:
                     self.ask(key)
-                continue
-            if record.wish is not Wish.RUN:
                 continue
             if record.status.state is State.ASLEEP:
                 await self._ledger.begin(key)

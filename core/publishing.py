@@ -131,15 +131,17 @@ class Publisher:
 
     Args:
         table: the router's.
+        wake_collected: let requests wait for what is collected, and so wake it.
     """
 
-    def __init__(self, table: RouteTable) -> None:
+    def __init__(self, table: RouteTable, *, wake_collected: bool = False) -> None:
         self._table = table
+        self._wake_collected = wake_collected
         self._published: dict[str, object] = {}
 
     async def publish(self, routes: Iterable[ModelRoute]) -> None:
         """Update the table; models that are not among the routes leave it."""
-        known = {route.name: route for route in routes}
+        known = {route.name: self._with_collected(route) for route in routes}
         for name in self._published.keys() - known.keys():
             await self._table.remove(name)
             del self._published[name]
@@ -163,3 +165,13 @@ class Publisher:
             if self._published.get(name) != essence:
                 await self._table.update(route)
                 self._published[name] = essence
+
+    def _with_collected(self, route: ModelRoute) -> ModelRoute:
+        """Return a route by which requests may wake what is collected, if they may."""
+        if not self._wake_collected:
+            return route
+        versions = tuple(
+            each.model_copy(update={"coming": True}) if each.state is State.COLLECTED else each
+            for each in route.versions
+        )
+        return route.model_copy(update={"versions": versions})

@@ -82,6 +82,8 @@ class Settings(Value):
     """Seconds that an upgraded connection may be open; 0: for ever."""
     retention: float = Field(default=30, ge=0)
     """Days without a call after which a version is collected; 0: never."""
+    wake_collected: bool = False
+    """Let a request to a collected version bring it back, as one to a sleeping version does."""
     delete_collected: bool = False
     """Delete a collected version's image from its registry, too; then nothing brings it back."""
     hold_requests: int = Field(default=2_000, ge=0)

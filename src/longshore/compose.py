@@ -182,6 +182,7 @@ async def running(
             interval=settings.interval,
             leadership=leadership,
             retiring=reports.retiring,
+            wake_collected=settings.wake_collected,
         )
         reports.hurried = controller.kick
         leadership.listen(reports.forget)
@@ -287,7 +288,8 @@ async def routing(
             endpoints[name] = backend.endpoints
         table, told, crew = table_of(stack, hooks, settings, sources.worker)
         lookout, reports = Lookout(registry), Reports(told)
-        following = Following(registry, endpoints, Publisher(reports), reports.retiring)
+        publisher = Publisher(reports, wake_collected=settings.wake_collected)
+        following = Following(registry, endpoints, publisher, reports.retiring)
         reporter = Reporter(
             reports,
             lookout,

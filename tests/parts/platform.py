@@ -102,6 +102,9 @@ class Up:
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.url + path, timeout=30, verify=UNUSED_TLS)
 
+    def post(self, url: str, body: str) -> httpx.Response:
+        return httpx.post(url, content=body, timeout=60)
+
     def predict(self, body: str = "[1]", name: str = "behave") -> httpx.Response:
         url = f"{self.url}/v1/models/{name}/predict"
         return httpx.post(url, content=body, timeout=30, verify=UNUSED_TLS)

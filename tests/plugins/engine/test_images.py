@@ -10,11 +10,6 @@ from longshore.plugins.engine.backend import EngineBackend
 pytestmark = pytest.mark.engine
 
 
-def here(engine_cli: EngineCli, reference: str) -> bool:
-    listed = engine_cli.run("images", "--digests", "--format", "{{.Repository}}@{{.Digest}}")
-    return reference in listed.split()
-
-
 async def test_an_image_goes_once_no_container_has_it_and_comes_back(
     backend: EngineBackend, workload: Build, engine_cli: EngineCli, registry: str
 ) -> None:
@@ -24,11 +19,11 @@ async def test_an_image_goes_once_no_container_has_it_and_comes_back(
     await backend.apply(mine)
     await eventually(backend, ready)
     await backend.free_image(reference)
-    assert here(engine_cli, reference), "a container has it"
+    assert engine_cli.has_image(reference), "a container has it"
 
     await backend.delete(mine.key)
     await backend.free_image(reference)
-    assert not here(engine_cli, reference)
+    assert not engine_cli.has_image(reference)
     await backend.free_image(reference)
 
     await backend.apply(mine)
