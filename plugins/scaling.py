@@ -150,7 +150,9 @@ def decide(
         memory.panics_until = now + AVERAGE
     panics = now < memory.panics_until
     needed = max(steady, burst) if panics else steady
-    memory.needs(min(max(needed, least), bounds.max), now)
+    # What the last seconds filled is kept as well, or the next peak of the same height is a burst.
+    filled = min(burst, current)
+    memory.needs(min(max(needed, filled, least), bounds.max), now)
 
     wanted = max(needed, min(current, memory.most(settings.scale_down_after, now)))
     memory.wanted = min(max(wanted, least), bounds.max)

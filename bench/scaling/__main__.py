@@ -38,7 +38,7 @@ def plot(title: str, run: Run) -> str:
     seconds = len(run.ready)
 
     def x(second: float) -> float:
-        return LEFT + (WIDTH - LEFT - 8) * second / seconds
+        return LEFT + (WIDTH - LEFT - 24) * second / seconds
 
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / most

@@ -49,6 +49,12 @@ def test_load_that_comes_and_goes_keeps_its_replicas(runs: dict[str, Run]) -> No
     assert min(run.ready[90:]) >= 8
 
 
+def test_a_sawtooth_keeps_what_its_peaks_need(runs: dict[str, Run]) -> None:
+    run = runs["sawtooth"]
+    assert run.changes <= 8
+    assert not [each for each in run.why if each[0] > 1000]
+
+
 def test_steady_noise_does_not_flap(runs: dict[str, Run]) -> None:
     run = runs["poisson"]
     late = [each for each in run.why if each[0] > 600]
