@@ -138,6 +138,16 @@ class Installation:
                         return each
                 await asyncio.sleep(0.05)
 
+    async def ready(self, process: Process) -> Process:
+        """Start a process, wait until it knows where requests go, and return it."""
+        await process.start()
+        async with asyncio.timeout(30):
+            while True:
+                answer = await self.http.get(f"{process.url}/readyz")
+                if answer.status_code == 200:
+                    return process
+                await asyncio.sleep(0.05)
+
     async def predict(self, process: Process, name: str = "iris") -> int:
         """Return the status of a prediction."""
         answer = await self.http.post(f"{process.url}/v1/models/{name}/predict", content=b"[1]")

@@ -1,7 +1,9 @@
 """A plugin whose backend several processes share: its containers are lines in a file.
 
 All of them listen where the settings say, which is a server of the test's. Each call of a process
-is written down with its id, so that a test can count what was done, by whom.
+is written down with its id, so that a test can count what was done, by whom. Beside the file, one
+called ``slow`` tells for how many seconds a container is being made, and while there is one called
+``booting``, none is ready.
 """
 
 import asyncio
@@ -94,13 +96,14 @@ class SharedBackend:
     async def list(self) -> Sequence[WorkloadStatus]:
         with self._running() as running:
             found = {VersionKey.parse(key): json.loads(made) for key, made in running.items()}
+        boots = (self._directory / "booting").exists()
+        state = ReplicaState.STARTING if boots else ReplicaState.READY
         return [
             WorkloadStatus(
                 key=key,
                 fingerprint=made["fingerprint"],
                 replicas=tuple(
-                    Replica(id=name, state=ReplicaState.READY, address=self._address)
-                    for name in made["names"]
+                    Replica(id=name, state=state, address=self._address) for name in made["names"]
                 ),
             )
             for key, made in found.items()
@@ -111,7 +114,9 @@ class SharedBackend:
     ) -> Mapping[VersionKey, tuple[Endpoint, ...]]:
         return {
             each.key: tuple(
-                Endpoint(replica=replica.id, address=self._address) for replica in each.replicas
+                Endpoint(replica=replica.id, address=self._address)
+                for replica in each.replicas
+                if replica.state is ReplicaState.READY
             )
             for each in await self.list()
         }

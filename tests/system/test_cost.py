@@ -11,6 +11,7 @@ import pytest
 from engine_cli import EngineCli
 from examples_of import version
 from parts.platform import Up, until
+from parts.processes import resident
 
 from longshore.core.types import Wish
 from longshore.plugins.sql_registry.registry import SqlRegistry
@@ -21,10 +22,6 @@ MIB = 2**20
 def cpu_seconds(process: int) -> float:
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident(process: int) -> int:
-    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from engine_cli import EngineCli
 from parts.platform import Up, until
+from parts.processes import workers_of
 
 pytestmark = pytest.mark.engine
 
@@ -30,12 +31,7 @@ def up(tmp_path: Path, engine_cli: EngineCli) -> Iterator[Up]:
 def workers(up: Up) -> list[int]:
     """Return the workers of a platform that runs."""
     assert up.process
-    children = Path(f"/proc/{up.process.pid}/task/{up.process.pid}/children").read_text().split()
-    return [
-        int(each)
-        for each in children
-        if b"longshore.worker" in Path(f"/proc/{each}/cmdline").read_bytes()
-    ]
+    return workers_of(up.process.pid)
 
 
 def test_the_platform_works_as_with_one(up: Up, behave: str) -> None:
