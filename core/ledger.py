@@ -19,6 +19,9 @@ from longshore.core.types import Load, State, VersionStatus, Wake, WorkloadStatu
 KEPT = 100
 """Newest wakes of a version by which the next one is foretold."""
 
+FORETOLD_BY = 0.95
+"""Of the wakes that are known, this share took no longer than what is expected of the next one."""
+
 FIRST_BYTE_WITHIN = timedelta(seconds=60)
 """After readiness; a wake whose first byte has not come by then is written without."""
 
@@ -87,7 +90,7 @@ class Ledger:
     def expected(self, key: VersionKey) -> float | None:
         """Return how many seconds the next wake of a version should take; None if unknown."""
         known = self._known.get(key)
-        return percentile(known.took, 0.95) if known else None
+        return percentile(known.took, FORETOLD_BY) if known else None
 
     @property
     def under_way(self) -> bool:

@@ -155,6 +155,16 @@ class Registry(Protocol):
     async def wakes(self, key: VersionKey, limit: int = 100) -> Sequence[Wake]:
         """Return the newest wakes of a version, oldest of them first."""
 
+    async def wake_times(
+        self, since: datetime | None = None, limit: int = 100
+    ) -> Mapping[VersionKey, Mapping[datetime, float]]:
+        """Return how many seconds wakes took until readiness, by when each was asked for.
+
+        Args:
+            since: only those that came to readiness since then.
+            limit: how many of each version; the newest, oldest of them first.
+        """
+
     async def take_lease(
         self, name: str, holder: str, *, address: str, seconds: float, force: bool = False
     ) -> Lease:

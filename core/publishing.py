@@ -57,6 +57,7 @@ def followed_route(
     model: Model,
     endpoints: Mapping[str, Mapping[VersionKey, tuple[Endpoint, ...]]],
     retiring: Collection[str],
+    wake_seconds: Callable[[VersionKey], float | None] = lambda _: None,
 ) -> ModelRoute:
     """Return the routes of a model where another process leads.
 
@@ -64,6 +65,7 @@ def followed_route(
         model: with its versions, and what the leader found them to be.
         endpoints: ready replicas, by backend and version.
         retiring: replicas that are to go, by their ids.
+        wake_seconds: tells how long the next wake of each should take.
     """
 
     def ready(record: VersionRecord) -> tuple[Endpoint, ...]:
@@ -84,6 +86,7 @@ def followed_route(
                 reason=record.status.reason,
                 hint=record.status.hint,
                 coming=_is_coming(record, record.status),
+                wake_seconds=wake_seconds(record.version.key),
             )
             for record in model.versions
         ),

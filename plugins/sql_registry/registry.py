@@ -332,6 +332,13 @@ class SqlRegistry(Registry):
         ]
         return found[::-1]
 
+    @reads
+    def wake_times(
+        self, sql: Connection, since: datetime | None = None, limit: int = 100
+    ) -> Mapping[VersionKey, Mapping[datetime, float]]:
+        """Return how long each wake took; none of a version that is gone."""
+        return rows.wake_times(sql, since, limit)
+
     @writes
     def save_wake(self, sql: Connection, wake: Wake) -> None:
         """Overwrite a line of the ledger."""

@@ -1,7 +1,7 @@
 """A controller that does not lead looks and publishes, and neither acts nor writes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -257,3 +257,47 @@ async def test_a_router_that_knows_nothing_yet_says_so(world: World) -> None:
     following = Following(world.registry, {}, Publisher(Table(world.hooks)), dict)
     with pytest.raises(Unavailable):
         await following.once()
+
+
+async def test_a_follower_knows_how_long_wakes_take_and_reads_only_what_is_new(
+    world: World,
+) -> None:
+    await world.registry.add_version(version(), [])
+    sources = {"engine": listed(world.backend)}
+    following = Following(world.registry, sources, Publisher(world.table), dict)
+    asked: list[datetime | None] = []
+    wake_times = world.registry.wake_times
+
+    async def counted(
+        since: datetime | None = None, limit: int = 100
+    ) -> Mapping[VersionKey, Mapping[datetime, float]]:
+        asked.append(since)
+        return await wake_times(since, limit)
+
+    world.registry.wake_times = counted  # type: ignore[method-assign]
+
+    async def one_wake(seconds: float) -> float | None:
+        await world.registry.set_wish(IRIS, Wish.SLEEP, "idle")
+        await world.registry.set_wish(IRIS, Wish.RUN, "a request", at=world.time)
+        starting = VersionStatus(state=State.STARTING)
+        await world.registry.save_status({IRIS: starting})
+        since = world.time + timedelta(seconds=seconds)
+        await world.registry.save_status({IRIS: VersionStatus(state=State.READY, since=since)})
+        world.time += timedelta(hours=1)
+        await following.once()
+        await following.once()
+        return world.table.version("iris", "1").route.wake_seconds
+
+    await following.once()
+    assert world.table.version("iris", "1").route.wake_seconds is None
+    assert [await one_wake(seconds) for seconds in (40, 2, 3)] == [40, 40, 40]
+    assert [await one_wake(5) for _ in range(100)][-1] == 5, "of the newest hundred"
+    assert len(asked) == 1 + 103
+    assert asked[1] is None
+    assert asked[-1] == world.time - timedelta(hours=2, minutes=1, seconds=-5)
+    # Another one of the same name begins anew.
+    await world.registry.delete_version(IRIS)
+    await following.once()
+    await world.registry.add_version(version(), [])
+    await following.once()
+    assert world.table.version("iris", "1").route.wake_seconds is None

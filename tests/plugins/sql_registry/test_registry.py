@@ -463,3 +463,25 @@ async def test_what_became_of_a_wake_is_kept(registry: SqlRegistry) -> None:
     await registry.delete_version(IRIS)
     await registry.save_wake(over)
     assert await registry.wakes(IRIS) == []
+
+
+async def test_how_long_wakes_took_is_told_of_the_newest(registry: SqlRegistry) -> None:
+    await add(registry, "1", "2")
+    assert await registry.wake_times() == {}
+    asked = [examples_of.NOON + minutes * MINUTE for minutes in range(4)]
+    for seconds, at in enumerate(asked, start=1):
+        await registry.set_wish(IRIS, Wish.SLEEP, "idle")
+        await registry.set_wish(IRIS, Wish.RUN, "a request", at=at)
+        if seconds < 4:
+            wake = (await registry.wakes(IRIS))[-1]
+            ready_at = at + timedelta(seconds=seconds)
+            await registry.save_wake(wake.model_copy(update={"ready_at": ready_at}))
+    assert await registry.wake_times() == {IRIS: dict(zip(asked, [1.0, 2.0, 3.0], strict=False))}
+    # The newest of them is still under way.
+    newest = await registry.wake_times(limit=2)
+    assert list(newest[IRIS].items()) == [(asked[1], 2.0), (asked[2], 3.0)]
+    since = asked[2] + timedelta(seconds=3)
+    assert await registry.wake_times(since) == {IRIS: {asked[2]: 3.0}}
+    assert await registry.wake_times(since + timedelta(seconds=1)) == {}
+    await registry.delete_version(IRIS)
+    assert await registry.wake_times() == {}
