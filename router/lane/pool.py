@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from longshore.router.lane.opening import Opening
 from longshore.router.lane.wire import MOST_REMEMBERED, AnswerHead, parse_answer
 from longshore.router.table import Replica
 from longshore.router.upstream import IDLE
@@ -98,6 +99,8 @@ class Pool:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._idle: dict[bytes, list[Connection]] = {}
+        self._opening: dict[bytes, Opening] = {}
+        """Where somebody waits for a connection."""
 
     def take(self, host: bytes) -> Connection | None:
         """Return a kept connection, if there is one that lives."""
@@ -109,12 +112,28 @@ class Pool:
         return None
 
     async def connect(self, replica: Replica, within: float) -> Connection:
-        """Make a new connection.
+        """Wait for a connection: a new one, or one that is given back meanwhile.
+
+        Args:
+            replica: where to.
+            within: seconds that the replica may take to accept one; not counted are those that
+                the request waits for its turn, while the replica accepts others.
 
         Raises:
             TimeoutError: it did not come about in time.
             OSError: the replica refused it.
         """
+        host = replica.host
+        opening = self._opening.get(host)
+        if opening is None:
+            opening = self._opening[host] = Opening(
+                lambda: self._connect(replica, within),
+                lambda connection: self.give(connection, self._loop.time()),
+                lambda: self._opening.pop(host, None),
+            )
+        return await opening.connection()
+
+    async def _connect(self, replica: Replica, within: float) -> Connection:
         address = replica.endpoint.address
         async with asyncio.timeout(within):
             _, connection = await self._loop.create_connection(
@@ -123,8 +142,11 @@ class Pool:
         return connection
 
     def give(self, connection: Connection, now: float) -> None:
-        """Keep a connection for the next request."""
+        """Keep a connection for the next request; the next may wait for it already."""
         connection.idle_since = now
+        opening = self._opening.get(connection.host)
+        if opening and opening.take(connection):
+            return
         waiting = self._idle.get(connection.host)
         if waiting is None:
             self._idle[connection.host] = [connection]
@@ -146,7 +168,9 @@ class Pool:
                 self._idle.pop(host, None)
 
     def close(self) -> None:
-        """Close all that wait."""
+        """Close all that wait, and open no more."""
+        for opening in list(self._opening.values()):
+            opening.close()
         for waiting in list(self._idle.values()):
             for connection in list(waiting):
                 connection.close()

@@ -1,9 +1,7 @@
 """A router in a process of its own, which counts what it holds for every line that it is sent."""
 
 import asyncio
-import gc
 import json
-import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -12,21 +10,9 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from parts.census import census
 from parts.replica import Replica
 from parts.routed import model_route, route, routed
-
-
-def census() -> str:
-    """Return what this process holds, as JSON."""
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return json.dumps(
-        {
-            "objects": len(gc.get_objects()),
-            "resident": pages * resource.getpagesize(),
-            "files": len(list(Path("/proc/self/fd").iterdir())),
-        }
-    )
 
 
 async def main(backend: int) -> None:

@@ -3,19 +3,16 @@
 ``make soak`` sends ten million; LONGSHORE_SOAK tells how many.
 """
 
-import contextlib
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from parts.programs import program
 
 HERE = Path(__file__).parent
 REQUESTS = int(os.environ.get("LONGSHORE_SOAK", "200000"))
@@ -23,47 +20,6 @@ CONNECTIONS = 32
 TURN = "3s" if REQUESTS <= 1_000_000 else "60s"
 
 pytestmark = pytest.mark.timeout(0 if REQUESTS > 1_000_000 else 170)
-
-
-class Program:
-    """A Python program that talks in lines."""
-
-    def __init__(self, log: Path, *command: str) -> None:
-        with log.open("w") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-        self.port = int(self.hear())
-
-    def hear(self) -> str:
-        assert self._process.stdout
-        return self._process.stdout.readline()
-
-    def census(self) -> dict[str, int]:
-        assert self._process.stdin
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        counts: dict[str, int] = json.loads(self.hear())
-        return counts
-
-    def end(self) -> None:
-        with self._process:
-            assert self._process.stdin
-            self._process.stdin.close()
-            self._process.wait(30)
-
-
-@contextlib.contextmanager
-def program(log: Path, *command: str) -> Iterator[Program]:
-    running = Program(log, *command)
-    try:
-        yield running
-    finally:
-        running.end()
 
 
 def load(port: int, requests: int) -> Counter[str]:
