@@ -51,11 +51,15 @@ LOOK_AT_METRICS = 15.0
 PATIENCE = 90.0
 """Seconds that metrics may be missing before an autoscaler is taken away."""
 
+ASK_AGAIN = 1.0
+"""Seconds between two tries while the namespace is being deleted."""
+
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 FIRST_TO_GO = "-1000"
 
 _NO_SUCH_NAMESPACE = 404
 _EXISTS = 409
+_IS_GOING = "because it is being terminated"
 
 
 class Applier:
@@ -265,7 +269,7 @@ class Applier:
 
     async def _apply(self, kind: Kind, manifest: Json) -> None:
         try:
-            made = await self._client.apply(kind, manifest)
+            made = await self._apply_when_possible(kind, manifest)
         except ApiError as error:
             if error.status != _NO_SUCH_NAMESPACE:
                 raise
@@ -275,6 +279,22 @@ class Applier:
             name = manifest["metadata"]["name"]
             log.warning("%s %s was changed by hand; putting it right", kind.name, name)
             await self._client.patch(self._client.path(kind, name), change)
+
+    async def _apply_when_possible(self, kind: Kind, manifest: Json) -> Json:
+        """Apply it, if need be once a namespace that is being deleted is gone.
+
+        To count each refusal as a failure would put off the next try for longer and longer, and
+        with it the end of the outage.
+        """
+        # It goes with the last of its pods, which answer what they have first.
+        until = time.monotonic() + self._own.drain + self._own.stop_grace + SETTLE_WITHIN
+        while True:
+            try:
+                return await self._client.apply(kind, manifest)
+            except ApiError as error:
+                if _IS_GOING not in error.message or time.monotonic() > until:
+                    raise
+            await asyncio.sleep(ASK_AGAIN)
 
     async def _make_namespace(self) -> None:
         log.warning("making the namespace %s", self._own.namespace)

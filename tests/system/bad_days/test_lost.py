@@ -67,18 +67,23 @@ def test_the_namespace_is_deleted(
     up = kubernetes_up
     up.run("register", "behave", "1", behave, "--min", "2", "--max", "4", "--env", ledger.option)
     assert until(lambda: up.status()["ready"] == 2)
+    one = ("get", "namespace", kubectl.namespace, "--output=jsonpath={.metadata.uid}")
+    before = kubectl.run(*one)
     with steady_load(up.url, ledger) as load:
         time.sleep(1)
         begun = time.monotonic()
         kubectl.run("delete", "namespace", kubectl.namespace, "--wait=false")
-        assert until(lambda: load.faults), "there are no pods"
-        seconds_until(lambda: load.well_since(load.faults[-1].at) and up.status()["ready"] == 2, 90)
+        seconds_until(lambda: kubectl.run(*one, check=False) not in {"", before}, 90)
+        made = time.monotonic()
+        # Load that came meanwhile may have made more of them.
+        seconds_until(lambda: load.well_since(made) and up.status()["ready"] >= 2, 60)
         took = time.monotonic() - begun
-    assert {each.outcome for each in load.faults} == {"failed"}, load.summary()
+    # Requests wait for the pods, or are told that there are none yet.
     assert all(each.said.startswith("503 ") for each in load.faults), load.summary()
     assert not load.doubled
     assert not up.status()["failures"], up.status()
-    tell("the namespace is deleted", load.summary(), "starting, then ready", took)
+    said = f"starting, then ready; the namespace was there again after {made - begun:.0f} s"
+    tell("the namespace is deleted", load.summary(), said, took)
 
 
 @pytest.mark.timeout(240)
