@@ -79,15 +79,19 @@ class Up:
         return self.process is not None and self.process.poll() is not None
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a client command against it."""
-        return subprocess.run(
+        """Run a client command against it; one that fails shows its words."""
+        done = subprocess.run(
             [str(self._program), *arguments],
             env={**os.environ, "LONGSHORE_URL": self.url},
             capture_output=True,
             text=True,
-            check=check,
+            check=False,
             timeout=120,
         )
+        if check and done.returncode:
+            print(done.stdout, done.stderr, sep="\n")
+            done.check_returncode()
+        return done
 
     def json(self, *arguments: str) -> Any:
         """Run a reading command and return its JSON."""
