@@ -109,8 +109,8 @@ class Disorder:
     chance: random.Random
     pace: float
     counts: Counter[str] = field(default_factory=Counter)
-    kills: list[tuple[float, float]] = field(default_factory=list)
-    """When replicas were killed: before and after, on the monotonic clock."""
+    kills: dict[str, float] = field(default_factory=dict)
+    """When each replica that was killed was so, on the monotonic clock; by its name."""
     factor: float = 1.0
 
     def rate(self) -> float:
@@ -130,13 +130,14 @@ class Disorder:
     def kill_a_replica(self) -> None:
         """Kill a container, in the midst of whatever it does."""
         found = self.platform.engine.run(
-            "ps", "--quiet", "--filter", f"label=io.longshore.owner={self.platform.owner}"
+            *("ps", "--format", "{{.Names}}"),
+            *("--filter", f"label=io.longshore.owner={self.platform.owner}"),
         ).split()
         if found:
-            before = time.monotonic()
+            victim = self.chance.choice(found)
             with contextlib.suppress(subprocess.CalledProcessError):  # gone by itself
-                self.platform.engine.run("kill", self.chance.choice(found))
-            self.kills.append((before, time.monotonic()))
+                self.platform.engine.run("kill", victim)
+                self.kills[victim] = time.monotonic()
 
     def put_to_sleep(self) -> None:
         """Let a user put the version to sleep, while others call it."""

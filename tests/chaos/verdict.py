@@ -42,17 +42,16 @@ class Verdict:
         return "\n".join(lines)
 
 
-def judge(load: Load, kills: Sequence[tuple[float, float]], grace: float) -> Verdict:
+def judge(load: Load, kills: Mapping[str, float]) -> Verdict:
     """Count what became of the requests.
 
     Args:
         load: all of them.
-        kills: when replicas were killed: before and after, on the monotonic clock.
-        grace: seconds that a request may have been under way when its replica was killed.
+        kills: when each replica that was killed was so, on the monotonic clock; by its name.
     """
     kinds: dict[str, list[Answer]] = {}
     for each in load.answers:
-        kinds.setdefault(_kind(each, kills, grace), []).append(each)
+        kinds.setdefault(_kind(each, kills), []).append(each)
     untold = set(load.untold)
     wrong = [*kinds.get("wrong", []), *(each for each in load.answers if each.body in untold)]
     return Verdict(
@@ -67,16 +66,12 @@ def judge(load: Load, kills: Sequence[tuple[float, float]], grace: float) -> Ver
     )
 
 
-def _kind(answer: Answer, kills: Sequence[tuple[float, float]], grace: float) -> str:
+def _kind(answer: Answer, kills: Mapping[str, float]) -> str:
     if answer.outcome in {"well", "wrong"}:
         return answer.outcome
-    if answer.status == 502 and "replica" in answer.said:
-        # Sent before the kill was over, and not long before it began.
-        killed = any(before - grace < answer.at < after for before, after in kills)
-        return "cut off" if killed else "lost"
-    if answer.status == 503:
-        return "refused"
-    return "lost"
+    if answer.status == 502 and answer.at < kills.get(answer.replica, 0):
+        return "cut off"
+    return "refused" if answer.status == 503 else "lost"
 
 
 def write(page: Path, verdict: Verdict, counts: Mapping[str, int], run: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -25,9 +25,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self._socket.bind((own_address(), 0))
+        self._socket = socket.create_server((own_address(), 0), backlog=1024)
         self._socket.settimeout(0.2)
         self._over = threading.Event()
         self._listening = threading.Thread(target=self._listen)
@@ -50,9 +48,15 @@ class Ledger:
     def _listen(self) -> None:
         while not self._over.is_set():
             try:
-                self.seen[self._socket.recv(1024).decode()] += 1
+                teller, _ = self._socket.accept()
             except TimeoutError:
                 continue
+            with teller:
+                teller.settimeout(30)
+                told = b""
+                while piece := teller.recv(1024):
+                    told += piece
+            self.seen[told.decode()] += 1
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class Answer:
     said: str = ""
     """Status and detail, where it did not go well."""
     status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
+    replica: str = ""
+    """The one that failed, where the answer names it."""
 
 
 @dataclass
@@ -175,8 +180,8 @@ async def _ask(client: httpx.AsyncClient, name: str, body: str, load: Load) -> N
     version = answer.headers.get("x-longshore-version", "")
     if answer.status_code != 200:
         said = f"{answer.status_code} {_detail(answer)}"
-        headers = dict(answer.headers)
-        load.answers.append(Answer(body, "failed", at, version, said, answer.status_code, headers))
+        replica = str(_problem(answer).get("replica", ""))
+        load.answers.append(Answer(body, "failed", at, version, said, answer.status_code, replica))
     elif answer.text != body:
         load.answers.append(Answer(body, "wrong", at, version, answer.text))
     else:
@@ -184,6 +189,11 @@ async def _ask(client: httpx.AsyncClient, name: str, body: str, load: Load) -> N
 
 
 def _detail(answer: httpx.Response) -> str:
+    return str(_problem(answer).get("detail", answer.text))
+
+
+def _problem(answer: httpx.Response) -> dict[str, object]:
     if "json" not in answer.headers.get("content-type", ""):
-        return answer.text
-    return str(answer.json().get("detail", answer.text))
+        return {}
+    found: dict[str, object] = answer.json()
+    return found

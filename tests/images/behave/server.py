@@ -8,7 +8,7 @@ EAT             allocate this many MiB at the start
 WRITE           write this file at the start, and end with status 1 if that fails
 IGNORE_TERM     go on when asked to stop
 WORK            seconds that a prediction takes
-TELL            HOST:PORT that gets the body of each prediction by UDP, before it is answered
+TELL            HOST:PORT that gets the body of each prediction by TCP, before it is answered
 """
 
 import hashlib
@@ -187,8 +187,8 @@ class Handler(BaseHTTPRequestHandler):
 def tell(content: bytes) -> None:
     """Let whoever asked know of a prediction."""
     host, _, port = os.environ["TELL"].partition(":")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.sendto(content[:512], (host, int(port)))
+    with socket.create_connection((host, int(port)), timeout=30) as sender:
+        sender.sendall(content[:512])
 
 
 def main() -> None:
