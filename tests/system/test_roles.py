@@ -90,7 +90,7 @@ async def test_two_controllers_and_two_routers_lose_the_leader(world: Installati
 async def test_a_leader_that_stood_still_does_nothing_when_it_goes_on(world: Installation) -> None:
     await world.registry.add_version(version(), [])
     slow = world.directory / "shared" / "slow"
-    slow.write_text("3")
+    slow.write_text("30")  # longer than the second one takes to start
     first, second = await world.started("controller"), await world.started("controller")
     assert await until(lambda: world.counted("apply iris:1"), 20)
     # In the midst of it.
