@@ -124,7 +124,7 @@ def test_no_request_is_lost_doubled_or_wrong(platform: Platform) -> None:
             "seed": str(SEED),
         }
         write(PAGE, verdict, disorder.counts, run)
-    assert verdict.sent > SECONDS * PACE * 0.9, "the client itself was too slow"
+    assert verdict.sent > SECONDS * PACE * 0.5, "the client itself was too slow"
     assert not verdict.lost, told
     assert not verdict.doubled, told
     assert not verdict.wrong, told
