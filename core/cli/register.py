@@ -102,8 +102,8 @@ def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
     "--idle",
     metavar="SECONDS",
     type=click.FloatRange(0),
-    help="Without a request for so long, a version with --min 0 is to sleep; 0: never. "
-    "Kept for a later release: nothing sleeps by itself yet.  [default: 600]",
+    help="Seconds from the last answer after which a version with --min 0 goes to sleep, until its "
+    "next request; 0: never.  [default: 600]",
 )
 @click.option(
     "--cpu",
@@ -217,8 +217,6 @@ def register(
         return
     record, created = client.register(key, spec)
     tell(f"{key} is {'registered' if created else 'registered already, nothing changed'}")
-    if spec.scaling.min == 0:
-        tell(f"Note: versions do not sleep by themselves yet; until then: longshore sleep {key}")
     if wait:
         record = wait_until_ready(client, key)
     if as_json:
