@@ -134,7 +134,7 @@ class Platform(Front):
         self._controller.kick()
 
     async def sleep(self, key: VersionKey) -> None:
-        """Stop a version's replicas until it is woken."""
+        """Stop a version's replicas until somebody wakes or calls it."""
         await self._wish(key, Wish.SLEEP, "put to sleep by a user")
 
     async def wake(self, key: VersionKey) -> None:

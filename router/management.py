@@ -199,7 +199,7 @@ def _add_versions(router: APIRouter, platform: Platform) -> None:
         responses=openapi.problems(404),
     )
     async def sleep(name: Name, version: Number) -> VersionRecord:
-        """Stop a version's replicas until it is woken."""
+        """Stop a version's replicas until somebody wakes or calls it."""
         key = _known(name, version)
         await platform.sleep(key)
         return await platform.version(key)

@@ -64,7 +64,7 @@ def _ask(name: str, keys: list[str]) -> None:
 @platform_option
 @pass_client
 def sleep(client: Client, /, *, target: Target) -> None:
-    """Stop a version's containers until it is woken.
+    """Stop a version's containers until somebody wakes or calls it.
 
     \b
     Example:
