@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from parts.programs import program
+from parts.programs import Program, program
 
 HERE = Path(__file__).parent
 REQUESTS = int(os.environ.get("LONGSHORE_SOAK", "200000"))
@@ -43,6 +43,18 @@ def load(port: int, requests: int) -> Counter[str]:
     return counts
 
 
+def settled(router: Program) -> dict[str, int]:
+    """Return what the router holds once it has noticed that the callers are gone."""
+    deadline = time.monotonic() + 10
+    last = router.census()
+    while time.monotonic() < deadline:
+        time.sleep(0.2)
+        before, last = last, router.census()
+        if not last["in_flight"] and last["files"] == before["files"]:
+            break
+    return last
+
+
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is missing: apt-get install wrk")
 def test_memory_stays_flat(tmp_path: Path) -> None:
     log = tmp_path / "router.log"
@@ -52,11 +64,9 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
     ):
         begun = time.monotonic()
         load(router.port, REQUESTS // 5)
-        early = router.census()
+        early = settled(router)
         counts = load(router.port, REQUESTS - REQUESTS // 5)
-        deadline = time.monotonic() + 10
-        while (last := router.census())["in_flight"] and time.monotonic() < deadline:
-            time.sleep(0.1)
+        last = settled(router)
         seconds = time.monotonic() - begun
         print(f"{REQUESTS} requests in {seconds:.0f} s: {early} became {last}; {counts}")
     assert log.read_text() == ""
