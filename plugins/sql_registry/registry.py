@@ -41,6 +41,8 @@ from longshore.plugins.sql_registry.difference import conflict
 DECISIONS_KEPT = 200
 """Per version."""
 EVENTS_KEPT = 10_000
+WAKES_KEPT = 1_000
+"""Per version."""
 WAKE_COLUMNS = tuple(name for name in Wake.model_fields if name != "key")
 
 
@@ -188,6 +190,7 @@ class SqlRegistry(Registry):
         if wish is Wish.RUN:
             wake = {"version_id": row.id, "asked_at": at or utc_now(), "reason": reason}
             sql.execute(insert(t.wakes).values(wake))
+            _keep_newest(sql, t.wakes, WAKES_KEPT, t.wakes.c.version_id == row.id)
 
     @writes
     def save_status(

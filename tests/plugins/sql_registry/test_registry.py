@@ -318,6 +318,23 @@ async def test_the_newest_wakes_come_oldest_first(registry: SqlRegistry) -> None
     assert [wake.reason for wake in await registry.wakes(IRIS, limit=3)] == ["1", "2", "3"]
 
 
+async def test_wakes_are_kept_up_to_a_bound_for_each_version(
+    registry: SqlRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longshore.plugins.sql_registry.registry.WAKES_KEPT", 3)
+    other = VersionKey("iris", "2")
+    for key in (other, IRIS):
+        await registry.add_version(examples_of.version(number=key.version), [])
+    for number in range(5):
+        for wish in (Wish.SLEEP, Wish.RUN):
+            await registry.set_wish(IRIS, wish, str(number))
+        if not number:
+            await registry.set_wish(other, Wish.SLEEP, "of another")
+            await registry.set_wish(other, Wish.RUN, "of another")
+    assert [each.reason for each in await registry.wakes(IRIS)] == ["2", "3", "4"]
+    assert [each.reason for each in await registry.wakes(other)] == ["of another"]
+
+
 async def test_the_last_load_wins(registry: SqlRegistry) -> None:
     await add(registry, "1", "2")
     assert await registry.loads() == {}
