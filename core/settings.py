@@ -57,6 +57,11 @@ class Settings(Value):
     """Processes that carry predictions; 1 does everything in one."""
     grace: int = Field(default=30, ge=0)
     """Seconds that requests in flight get to finish when Longshore stops."""
+    stop_delay: float = Field(default=0, ge=0)
+    """Seconds that a router goes on as before when it is told to stop, but is not ready any more.
+
+    Load balancers notice meanwhile, and turn to other routers.
+    """
     max_head: int = Field(default=65536, ge=1024, le=65536)
     """Most bytes of a request line with its headers; beyond them callers get 431."""
     max_headers: int = Field(default=100, ge=8, le=1000)

@@ -18,8 +18,8 @@ from longshore.router.lane.protocol import LaneProtocol
 from longshore.router.openapi import DocumentedApp
 
 LINGER = 1.0
-"""Seconds that an idle client connection is kept open when a worker stops: whoever sends a request
-meanwhile gets an answer, and is told to connect anew."""
+"""Seconds that an idle client connection is kept open where others take over: whoever sends a
+request meanwhile gets an answer, and is told to connect anew."""
 
 BACKLOG = 2048
 
@@ -44,7 +44,7 @@ Acceptor = Callable[
 
 @contextlib.asynccontextmanager
 async def serve(
-    app: FastAPI, host: str, port: int, *, grace: int = GRACE
+    app: FastAPI, host: str, port: int, *, grace: int = GRACE, lingers: bool = False
 ) -> AsyncIterator[Address]:
     """Listen while the context is open, and give the address; signals are the caller's.
 
@@ -55,12 +55,13 @@ async def serve(
         host: name or address to listen on.
         port: 0 for any free one; the address tells which.
         grace: seconds.
+        lingers: idle connections linger on leaving, for their next requests find somebody else.
 
     Raises:
         StartRefused: nobody can listen there.
     """
     sockets = await bind(host, port)
-    async with serve_on(app, sockets, grace=grace):
+    async with serve_on(app, sockets, grace=grace, lingers=lingers):
         yield Address(host=host, port=sockets[0].getsockname()[1])
 
 
@@ -71,6 +72,7 @@ async def serve_on(
     *,
     grace: int = GRACE,
     acceptor: Acceptor | None = None,
+    lingers: bool = False,
 ) -> AsyncIterator[None]:
     """Serve on sockets that listen already, as ``serve`` does, and close them in the end.
 
@@ -79,8 +81,10 @@ async def serve_on(
         sockets: bound, listening, non-blocking.
         grace: seconds.
         acceptor: takes connections from a socket that others accept on, too; idle connections then
-            linger on leaving, for their next requests find somebody else.
+            linger, as with ``lingers``.
+        lingers: as with ``serve``.
     """
+    lingers = lingers or acceptor is not None
     lane, watch = (app.lane, app.watch) if isinstance(app, DocumentedApp) else (None, None)
     protocol = partial(LaneProtocol, lane, watch) if lane and watch else "httptools"
     config = uvicorn.Config(
@@ -101,9 +105,9 @@ async def serve_on(
         timeout_graceful_shutdown=grace,
     )
     config.load()
-    server = _Server(config, acceptor)
+    server = _Server(config, acceptor, lingers=lingers)
     if lane:
-        lane.lingers = acceptor is not None
+        lane.lingers = lingers
         lane.open(asyncio.get_running_loop())
     async with (
         app.router.lifespan_context(app),
@@ -123,9 +127,10 @@ async def serve_on(
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, acceptor: Acceptor | None) -> None:
+    def __init__(self, config: uvicorn.Config, acceptor: Acceptor | None, *, lingers: bool) -> None:
         super().__init__(config)
         self._acceptor = acceptor
+        self._lingers = lingers
         self.listening = asyncio.Event()
 
     @contextlib.contextmanager
@@ -148,7 +153,7 @@ class _Server(uvicorn.Server):
             each.close()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        lingering = asyncio.create_task(self._close_idle()) if self._acceptor else None
+        lingering = asyncio.create_task(self._close_idle()) if self._lingers else None
         try:
             await super().shutdown(sockets)
         finally:

@@ -29,6 +29,7 @@ from longshore.core.reports import Reports
 from longshore.core.settings import Settings, read_settings
 from longshore.core.types import Address
 from longshore.parts import (
+    Leaving,
     advertised,
     backends_of,
     exclusive,
@@ -301,9 +302,13 @@ async def routing(
         table.on_held = lambda key: reporter.hurry() if table.load(key).held == 1 else None
         await stack.enter_async_context(lookout.running())
         await stack.enter_async_context(following.running(list(backends.values())))
-        app = build_router_app(front(settings, plugins), table, lookout, lambda: following.unready)
+        leaving = Leaving(settings.stop_delay)
+        app = build_router_app(
+            front(settings, plugins), table, lookout, lambda: leaving.why or following.unready
+        )
         address = await stack.enter_async_context(serving(app, crew, settings))
         await stack.enter_async_context(reporter.running())
+        stack.push_async_callback(leaving.leave)
         settle()
         yield Running(f"http://{address}", backends)
 
@@ -315,4 +320,4 @@ def serving(
     host, port = settings.host, settings.port
     if crew:
         return serve_with_crew(app, crew, host, port, settings.state)
-    return serve(app, host, port, grace=settings.grace)
+    return serve(app, host, port, grace=settings.grace, lingers=settings.stop_delay > 0)

@@ -1,11 +1,14 @@
 """What every composition begins with: state directory, registry, backends and table."""
 
+import asyncio
 import fcntl
 import gc
+import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from longshore.core.errors import StartRefused
@@ -21,6 +24,8 @@ from longshore.router.workers.broadcast import Broadcast
 from longshore.router.workers.counts import Counts
 from longshore.router.workers.crew import Crew, columns_for
 from longshore.router.workers.process import Command
+
+log = logging.getLogger(__name__)
 
 _ELSEWHERE = ("192.0.2.1", 9)
 """An address that nobody has (RFC 5737); nothing is sent there."""
@@ -81,6 +86,27 @@ def table_of(
         broadcast,
         Crew(settings.workers, broadcast, memory, command, settings.grace),
     )
+
+
+@dataclass(slots=True)
+class Leaving:
+    """How a router leaves those that stay: not ready, and still at work for a while.
+
+    Whoever shares calls out learns late that a router stops (a load balancer by asking for
+    ``/readyz``, a cluster's nodes when they were told), and sends it new connections until then.
+    """
+
+    delay: float
+    """Seconds."""
+    why: str = ""
+    """Why no more calls should come here; empty while they may."""
+
+    async def leave(self) -> None:
+        """Return when others had their time to notice."""
+        if self.delay:
+            self.why = "this router stops"
+            log.info("stopping in %g s, when load balancers have turned to others", self.delay)
+            await asyncio.sleep(self.delay)
 
 
 def advertised(settings: Settings, address: Address) -> str:

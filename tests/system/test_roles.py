@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from examples_of import version
 from parts.postgres import Postgres
@@ -85,6 +86,35 @@ async def test_two_controllers_and_two_routers_lose_the_leader(world: Installati
         assert await each.stop() == 0
         assert "Traceback" not in each.log
     assert world.counted("close") == 0, "containers go on"
+
+
+async def test_a_router_that_stops_serves_until_load_balancers_have_noticed(
+    world: Installation,
+) -> None:
+    await world.registry.add_version(version(), [])
+    await world.started("controller")
+    router = world.process("router")
+    router.environment["LONGSHORE_STOP_DELAY"] = "3"
+    await router.start()
+    assert await world.serves(router), router.log
+    async with httpx.AsyncClient(base_url=router.url) as kept:
+        assert (await kept.get("/healthz")).status_code == 200
+        router.send(signal.SIGTERM)
+        assert await until(lambda: "stopping in 3 s" in router.log)
+        refused = await world.http.get(f"{router.url}/readyz")
+        assert (refused.status_code, refused.json()["detail"]) == (503, "this router stops")
+        # Also whoever connects only now.
+        async with httpx.AsyncClient() as late:
+            answer = await late.post(f"{router.url}/v1/models/iris/predict", content="[1]")
+            assert answer.status_code == 200
+        assert not router.ended
+        # Told by the answer, a client knows not to send its next request here.
+        async with asyncio.timeout(20):
+            answer = await kept.get("/healthz")
+            while answer.headers.get("connection") != "close":
+                await asyncio.sleep(0.1)
+                answer = await kept.get("/healthz")
+    assert await until(lambda: router.ended, 20), router.log
 
 
 async def test_a_leader_that_stood_still_does_nothing_when_it_goes_on(world: Installation) -> None:

@@ -46,7 +46,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- $own = merge $own (dict "routers" (dict "app.kubernetes.io/name" "longshore" "app.kubernetes.io/instance" .root.Release.Name)) -}}
 {{- end -}}
 {{- if eq .component "router" -}}
-{{- $settings = merge (dict "workers" (int $values.router.workers) "grace" (int $values.router.grace)) $settings -}}
+{{- $settings = merge (dict "workers" (int $values.router.workers) "grace" (int $values.router.grace) "stop_delay" (int $values.router.stopDelay)) $settings -}}
 {{- else if $values.metrics.enabled -}}
 {{- $own = merge (dict "metrics_port" 8443 "metrics_certificate" "/etc/longshore-metrics/tls.crt" "metrics_key" "/etc/longshore-metrics/tls.key") $own -}}
 {{- end -}}
@@ -90,7 +90,7 @@ spec:
     runAsNonRoot: true
     seccompProfile: {type: RuntimeDefault}
   # Of routers: what is in flight, and a moment for those who connect just now.
-  terminationGracePeriodSeconds: {{ if eq .component "router" }}{{ add (int .values.grace) 15 }}{{ else }}45{{ end }}
+  terminationGracePeriodSeconds: {{ if eq .component "router" }}{{ add (int .values.grace) (int .values.stopDelay) 15 }}{{ else }}45{{ end }}
   topologySpreadConstraints:
     - maxSkew: 1
       topologyKey: kubernetes.io/hostname
