@@ -123,9 +123,11 @@ def test_no_variable_comes_from_a_service(objects: Objects) -> None:
 def test_routers_are_not_killed_before_their_grace_is_over(values: dict[str, Any]) -> None:
     objects = Helm("apart", values).objects()
     spec = pod(objects, "router")["spec"]
-    first = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    grace = values.get("router", {}).get("grace", 30)
-    assert spec["terminationGracePeriodSeconds"] > first + grace
+    told = tomllib.loads(objects["ConfigMap", "longshore-router"]["data"]["plugins.toml"])
+    own = told["longshore"]
+    assert own["grace"] == values.get("router", {}).get("grace", 30)
+    assert own["stop_delay"] == 5, "until nodes have heard that it goes"
+    assert spec["terminationGracePeriodSeconds"] > own["stop_delay"] + own["grace"]
 
 
 def test_selectors_find_their_own_pods(objects: Objects) -> None:

@@ -11,15 +11,15 @@ class Kubectl:
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
 
-    def run(self, *arguments: str, check: bool = True, given: str = "") -> str:
-        """Run a command and return what it prints."""
+    def run(self, *arguments: str, check: bool = True, given: str = "", within: float = 60) -> str:
+        """Run a command, for so many seconds at most, and return what it prints."""
         done = subprocess.run(
             ["kubectl", "--namespace", self.namespace, *arguments],
             input=given,
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=within,
         )
         assert not check or done.returncode == 0, done.stderr
         return done.stdout

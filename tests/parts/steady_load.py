@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -132,6 +132,7 @@ def steady_load(
     ledger: Ledger | None = None,
     name: str = "behave",
     pace: Callable[[], float] = lambda: A_SECOND,
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator[Load]:
     """Send requests to a model at a steady pace while the context is open.
 
@@ -143,9 +144,13 @@ def steady_load(
         ledger: hears which requests models got.
         name: the model's.
         pace: tells how many a second to send now.
+        headers: of every request.
     """
     load, over = Load(ledger), threading.Event()
-    pacing = threading.Thread(target=lambda: asyncio.run(_pace(url, name, load, over, pace)))
+    client = httpx.AsyncClient(
+        base_url=url, timeout=60, limits=httpx.Limits(max_connections=None), headers=headers
+    )
+    pacing = threading.Thread(target=lambda: asyncio.run(_pace(client, name, load, over, pace)))
     pacing.start()
     try:
         yield load
@@ -155,11 +160,14 @@ def steady_load(
 
 
 async def _pace(
-    url: str, name: str, load: Load, over: threading.Event, pace: Callable[[], float]
+    client: httpx.AsyncClient,
+    name: str,
+    load: Load,
+    over: threading.Event,
+    pace: Callable[[], float],
 ) -> None:
     run, due, asking = uuid.uuid4().hex[:8], time.monotonic(), set[asyncio.Task[None]]()
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
+    async with client:
         number = 0
         while not over.is_set():
             asking.add(asyncio.create_task(_ask(client, name, f"{run}-{number}", load)))

@@ -50,9 +50,13 @@ class TcpProxy:
             writer.transport.abort()
         await asyncio.sleep(0)
 
+    def there(self) -> tuple[str, int]:
+        """Return where the next connection goes."""
+        return self._there
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            there_reader, there_writer = await asyncio.open_connection(*self._there)
+            there_reader, there_writer = await asyncio.open_connection(*self.there())
         except OSError:
             writer.transport.abort()
             return

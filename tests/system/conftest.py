@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 from engine_cli import EngineCli
+from parts.installed import Ways, ways_here
 from parts.kubectl import Kubectl
 from parts.platform import Up, on_cluster
+from parts.postgres import Postgres
 from parts.steady_load import Ledger
 
 
@@ -36,3 +38,10 @@ def ledger() -> Iterator[Ledger]:
     """Who hears from models which requests they got."""
     with Ledger() as opened:
         yield opened
+
+
+@pytest.fixture
+def ways(cluster: str, postgres: Postgres, registry: str) -> Iterator[Ways]:
+    """How pods come to what listens on this machine alone."""
+    with ways_here(postgres, registry) as open_ways:
+        yield open_ways

@@ -1,23 +1,19 @@
 """The chart on a real cluster: installed, used, upgraded and taken away, as an operator does."""
 
-import base64
 import functools
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx
 import pytest
-from parts import tcp_proxy
-from parts.aggregated import GROUP, own_address
+from parts.aggregated import GROUP
 from parts.helm import REPOSITORY, Helm, HelmMissing, find_helm
+from parts.installed import Installed, Ways, pods_tell
 from parts.kubectl import Kubectl
-from parts.platform import LONGSHORE, until
+from parts.platform import until
 from parts.postgres import Postgres
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(400)]
@@ -43,46 +39,13 @@ KINDS = (
 
 
 @pytest.fixture
-def ways(cluster: str, postgres: Postgres, registry: str) -> Iterator[tuple[str, int, list[str]]]:
-    """What a sidecar needs for this machine's loopback to be that of its pod, too.
-
-    Database, registry and perhaps the API server listen there alone.
-    """
-    shown = ["kubectl", "config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster}"]
-    done = subprocess.run(shown, capture_output=True, text=True, check=True)
-    server = urlsplit(json.loads(done.stdout)["server"])
-    if server.hostname != "127.0.0.1":
-        pytest.skip("the cluster's API server is elsewhere; the test's registry is not")
-    api = server.port or 443
-    here = own_address()
-    ports = [postgres.port, int(registry.rpartition(":")[2]), api]
-    command = [sys.executable, tcp_proxy.__file__]
-    with subprocess.Popen(
-        [*command, *(f"{here}:{each}=127.0.0.1:{each}" for each in ports)]
-    ) as passing:
-        yield here, api, [f"127.0.0.1:{each}={here}:{each}" for each in ports]
-        passing.kill()
-
-
-@pytest.fixture
-def values(
-    ways: tuple[str, int, list[str]], postgres: Postgres, platform_image: str
-) -> dict[str, Any]:
-    _, api, pairs = ways
+def values(ways: Ways, postgres: Postgres, platform_image: str) -> dict[str, Any]:
+    sidecar = ways.sidecar(platform_image)
     repository, _, tag = platform_image.rpartition(":")
-    sidecar = {
-        "name": "loopback",
-        "image": platform_image,
-        "command": ["python3", "-c", Path(tcp_proxy.__file__).read_text(), *pairs],
-    }
     return {
         "image": {"repository": repository, "tag": tag},
         "database": {"url": postgres.new_database().replace("+psycopg", "")},
-        # The cluster may have neither DNS nor a way to its Services.
-        "env": [
-            {"name": "KUBERNETES_SERVICE_HOST", "value": "127.0.0.1"},
-            {"name": "KUBERNETES_SERVICE_PORT", "value": str(api)},
-        ],
+        "env": ways.environment,
         "controller": {"sidecars": [sidecar], "resources": {"requests": {"cpu": "20m"}}},
         "router": {"sidecars": [sidecar], "resources": {"requests": {"cpu": "20m"}}},
         "kubernetes": {"drain": 2},
@@ -120,64 +83,6 @@ def operator(
 
     yield run
     Helm(kubectl.namespace, {}).run("uninstall", "longshore", "--ignore-not-found", given=False)
-
-
-class Installed:
-    """An installation, as its users see it."""
-
-    def __init__(self, kubectl: Kubectl) -> None:
-        self._kubectl = kubectl
-        self.key = self._secret("longshore-api-key", "api-key")
-        self.certificate = self._secret("longshore-metrics", "tls.crt")
-
-    def _secret(self, name: str, key: str) -> str:
-        return base64.b64decode(self._kubectl.get("secret", name)["data"][key]).decode()
-
-    @property
-    def routers(self) -> list[str]:
-        """URLs of those that are ready and stay."""
-        found = self._kubectl.get("pods", "--selector=app.kubernetes.io/component=router")["items"]
-        return [
-            f"http://{each['status']['podIP']}:8000"
-            for each in found
-            if "deletionTimestamp" not in each["metadata"]
-            for condition in each["status"]["conditions"]
-            if condition["type"] == "Ready" and condition["status"] == "True"
-        ]
-
-    def longshore(self, *arguments: str) -> str:
-        """Run a client command against one of the routers."""
-        variables = {"LONGSHORE_URL": self.routers[0], "LONGSHORE_API_KEY": self.key}
-        done = subprocess.run(
-            [str(LONGSHORE), *arguments],
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def predict(self, router: str, key: str | None = None) -> tuple[int, str]:
-        """Return how a router answers."""
-        answer = httpx.post(
-            f"{router}/v1/models/behave/predict",
-            content="[1]",
-            headers={"authorization": f"Bearer {self.key if key is None else key}"},
-            timeout=30,
-            trust_env=False,
-        )
-        return answer.status_code, answer.text
-
-    def serves(self, router: str) -> bool:
-        """Return whether a router carries predictions."""
-        return self.predict(router) == (200, "[1]")
-
-
-def pods_tell(kubectl: Kubectl) -> str:
-    """Return what may be wrong, for whoever reads a failure."""
-    logs = ("logs", "--selector=app.kubernetes.io/name=longshore", "--all-containers", "--tail=30")
-    return kubectl.run("get", "pods", "--output=wide") + kubectl.run(*logs, check=False)
 
 
 def test_from_installing_to_nothing_left(

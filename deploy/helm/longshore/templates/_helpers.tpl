@@ -153,12 +153,6 @@ spec:
         httpGet: {path: /healthz, port: http}
         periodSeconds: 2
         failureThreshold: 60
-      {{- if eq .component "router" }}
-      lifecycle:
-        preStop:
-          # Until nobody is sent here any more.
-          sleep: {seconds: 5}
-      {{- end }}
       securityContext:
         {{- include "longshore.securityContext" . | nindent 8 }}
       {{- with .values.resources }}
