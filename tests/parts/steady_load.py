@@ -1,6 +1,7 @@
 """An open loop of requests, and an account of what became of each of them."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import httpx
+import aiohttp
 from parts.aggregated import own_address
 
 A_SECOND = 50
@@ -147,10 +148,8 @@ def steady_load(
         headers: of every request.
     """
     load, over = Load(ledger), threading.Event()
-    client = httpx.AsyncClient(
-        base_url=url, timeout=60, limits=httpx.Limits(max_connections=None), headers=headers
-    )
-    pacing = threading.Thread(target=lambda: asyncio.run(_pace(client, name, load, over, pace)))
+    to = f"{url}/v1/models/{name}/predict"
+    pacing = threading.Thread(target=lambda: asyncio.run(_pace(to, load, over, pace, headers)))
     pacing.start()
     try:
         yield load
@@ -160,17 +159,22 @@ def steady_load(
 
 
 async def _pace(
-    client: httpx.AsyncClient,
-    name: str,
+    url: str,
     load: Load,
     over: threading.Event,
     pace: Callable[[], float],
+    headers: Mapping[str, str] | None,
 ) -> None:
     run, due, asking = uuid.uuid4().hex[:8], time.monotonic(), set[asyncio.Task[None]]()
-    async with client:
+    async with aiohttp.ClientSession(
+        # Thousands may wait at a time.
+        connector=aiohttp.TCPConnector(limit=0),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=60),
+        headers=headers,
+    ) as client:
         number = 0
         while not over.is_set():
-            asking.add(asyncio.create_task(_ask(client, name, f"{run}-{number}", load)))
+            asking.add(asyncio.create_task(_ask(client, url, f"{run}-{number}", load)))
             asking = {each for each in asking if not each.done()}
             number += 1
             due += 1 / pace()
@@ -178,30 +182,21 @@ async def _pace(
         await asyncio.gather(*asking)
 
 
-async def _ask(client: httpx.AsyncClient, name: str, body: str, load: Load) -> None:
+async def _ask(client: aiohttp.ClientSession, url: str, body: str, load: Load) -> None:
     at = time.monotonic()
     try:
-        answer = await client.post(f"/v1/models/{name}/predict", content=body)
-    except httpx.HTTPError as error:
+        async with client.post(url, data=body) as answer:
+            text = await answer.text()
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
         load.answers.append(Answer(body, "lost", at, said=repr(error)))
         return
     version = answer.headers.get("x-longshore-version", "")
-    if answer.status_code != 200:
-        said = f"{answer.status_code} {_detail(answer)}"
-        replica = str(_problem(answer).get("replica", ""))
-        load.answers.append(Answer(body, "failed", at, version, said, answer.status_code, replica))
-    elif answer.text != body:
-        load.answers.append(Answer(body, "wrong", at, version, answer.text))
+    if answer.status != 200:
+        problem = json.loads(text) if "json" in answer.content_type else {}
+        said = f"{answer.status} {problem.get('detail', text)}"
+        replica = str(problem.get("replica", ""))
+        load.answers.append(Answer(body, "failed", at, version, said, answer.status, replica))
+    elif text != body:
+        load.answers.append(Answer(body, "wrong", at, version, text))
     else:
         load.answers.append(Answer(body, "well", at, version))
-
-
-def _detail(answer: httpx.Response) -> str:
-    return str(_problem(answer).get("detail", answer.text))
-
-
-def _problem(answer: httpx.Response) -> dict[str, object]:
-    if "json" not in answer.headers.get("content-type", ""):
-        return {}
-    found: dict[str, object] = answer.json()
-    return found
