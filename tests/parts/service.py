@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 from parts.kubectl import Kubectl
 from parts.tcp_proxy import TcpProxy
 
-LOOK_EVERY = 2
+DELAY = 2
 """Seconds; so long may it take a node, and a load balancer before it, to hear of a change."""
 
 
@@ -19,12 +20,15 @@ class Service(TcpProxy):
 
     Args:
         kubectl: knows the cluster.
-        name: the Service's.
+        name: the Service's, which has a single slice of endpoints.
     """
 
     def __init__(self, kubectl: Kubectl, name: str) -> None:
         super().__init__("", 0)
-        self._kubectl = kubectl
+        self._watched = (
+            f"/apis/discovery.k8s.io/v1/namespaces/{kubectl.namespace}/endpointslices"
+            f"?watch=1&labelSelector=kubernetes.io%2Fservice-name%3D{name}"
+        )
         self._name = name
         self._turns = itertools.count()
         self._ready: list[tuple[str, int]] = []
@@ -35,38 +39,48 @@ class Service(TcpProxy):
             raise ConnectionRefusedError(f"no pod of {self._name} is ready")
         return self._ready[next(self._turns) % len(self._ready)]
 
-    def look(self) -> None:
-        """Find out which pods are ready."""
-        selector = f"--selector=kubernetes.io/service-name={self._name}"
-        # Assigned at once: the event loop reads it meanwhile.
-        self._ready = list(_ready(self._kubectl.get("endpointslices", selector)["items"]))
+    async def follow(self, known: threading.Event) -> None:
+        """Hear which pods are ready, each time some seconds late; tell when that is known first."""
+        loop = asyncio.get_running_loop()
+        watching = await asyncio.create_subprocess_exec(
+            *("kubectl", "get", "--raw", self._watched), stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            assert watching.stdout
+            while line := await watching.stdout.readline():
+                ready = list(_ready(json.loads(line)["object"]))
+                loop.call_later(DELAY if known.is_set() else 0, self._hear, ready)
+                known.set()
+        finally:
+            watching.kill()
+
+    def _hear(self, ready: list[tuple[str, int]]) -> None:
+        self._ready = ready
 
 
-def _ready(slices: list[dict[str, Any]]) -> Iterator[tuple[str, int]]:
-    for each in slices:
-        (port,) = [port["port"] for port in each["ports"]]
-        for endpoint in each.get("endpoints") or ():
-            if endpoint["conditions"].get("ready"):
-                yield endpoint["addresses"][0], port
+def _ready(of_slice: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    (port,) = of_slice["ports"]
+    for each in of_slice.get("endpoints") or ():
+        if each["conditions"].get("ready"):
+            yield each["addresses"][0], port["port"]
 
 
 @contextmanager
 def service(kubectl: Kubectl, name: str) -> Iterator[str]:
     """Give the URL of a Service while the context is open."""
-    proxy, opened, over = Service(kubectl, name), threading.Event(), threading.Event()
-    proxy.look()
+    proxy, known, over = Service(kubectl, name), threading.Event(), threading.Event()
 
     async def serve() -> None:
         async with proxy:
-            opened.set()
-            while not over.is_set():
-                await asyncio.to_thread(proxy.look)
-                await asyncio.sleep(LOOK_EVERY)
+            following = asyncio.create_task(proxy.follow(known))
+            await asyncio.to_thread(over.wait)
+            following.cancel()
+            await asyncio.wait([following])
 
     serving = threading.Thread(target=lambda: asyncio.run(serve()))
     serving.start()
     try:
-        assert opened.wait(10)
+        assert known.wait(20), f"the cluster has not told of the Service {name}"
         yield f"http://127.0.0.1:{proxy.port}"
     finally:
         over.set()
