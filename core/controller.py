@@ -30,7 +30,7 @@ from longshore.core.hooks import Hooks
 from longshore.core.leadership import ALONE, Leads
 from longshore.core.ledger import Ledger
 from longshore.core.names import VersionKey
-from longshore.core.protocols import Backend, Registry
+from longshore.core.protocols import Backend, KeepsAsleep, Registry
 from longshore.core.publishing import Publisher, route_of
 from longshore.core.routes import RouteTable
 from longshore.core.scaler import Scaler
@@ -533,7 +533,10 @@ class Controller:
             await self._demand.stay(key)
             return
         work.deleting = True
-        await backend.delete(key)
+        if record.wish is Wish.SLEEP and isinstance(backend, KeepsAsleep):
+            await backend.rest(key)
+        else:
+            await backend.delete(key)
 
     # --- reporting ----------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def converge(
     seen = _Seen(record, have, now)
     if record.wish is not Wish.RUN:
         status = _at_rest(seen)
-        return Step(status, Action.DELETE if seen.anything and not busy else Action.NONE)
+        return Step(status, Action.DELETE if seen.to_go and not busy else Action.NONE)
     if busy:
         return Step(_at_work(seen))
     if error or seen.dead:
@@ -144,7 +144,9 @@ class _Seen:
         self.now = now
         self.progress = have.progress if have else None
         self.note = have.note if have else ""
-        self.anything = bool(replicas)
+        kept = have.kept if have else 0
+        self.to_go = bool(replicas or (kept and record.wish is Wish.COLLECT))
+        """Whether something is there that has to go for it to be at rest."""
         self.live = [each for each in replicas if _lives(each)]
         self.dead = [each for each in replicas if not _lives(each)]
         self.ready = [each for each in self.live if each.state is ReplicaState.READY]
@@ -183,9 +185,9 @@ class _Seen:
 
 def _at_rest(seen: _Seen) -> VersionStatus:
     """It should not run; what still does is on its way out."""
-    if seen.record.wish is Wish.COLLECT and not seen.anything:
+    if seen.record.wish is Wish.COLLECT and not seen.to_go:
         return seen.status(State.COLLECTED, reason="nobody called it for its retention time")
-    return seen.status(State.ASLEEP)
+    return seen.status(State.ASLEEP, reason=seen.note)
 
 
 def _at_work(seen: _Seen) -> VersionStatus:

@@ -312,6 +312,21 @@ class ActsByItself(Protocol):
 
 
 @runtime_checkable
+class KeepsAsleep(Protocol):
+    """A backend that can keep what makes a version's next wake faster; it is a ``Backend`` besides.
+
+    What it keeps answers nothing. ``list`` tells of it as ``kept``, and never as a replica; the
+    next ``apply`` may go on with it, and ``delete`` removes it.
+    """
+
+    async def rest(self, key: VersionKey) -> None:
+        """Let nothing of this version run, as ``delete`` does, until the next ``apply``.
+
+        If there is nothing, return silently.
+        """
+
+
+@runtime_checkable
 class FreesImages(Protocol):
     """A backend that keeps images and can let go of one; it is a ``Backend`` besides."""
 

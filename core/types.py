@@ -414,6 +414,8 @@ class WorkloadStatus(Value):
     """What to do about the problem."""
     note: str = ""
     """What is worth knowing though all is well, one sentence."""
+    kept: int = 0
+    """How many containers are kept while it sleeps, for its next wake; they are no replicas."""
 
 
 class Endpoint(Value):

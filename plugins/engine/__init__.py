@@ -1,6 +1,7 @@
 """The backend on a container engine, Docker or Podman, on this machine: the default."""
 
 import os
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +18,12 @@ class EngineSettings(BaseModel):
     socket: str | None = None
     """Unix socket of the engine; if left out, DOCKER_HOST, CONTAINER_HOST and the usual places
     are tried, and at last Podman's service is started."""
+    when_asleep: Literal["remove", "pause"] = "remove"
+    """What becomes of the containers of a version that goes to sleep.
+
+    ``pause`` keeps one of them, frozen, and the next wake goes on with it in some milliseconds;
+    until then it keeps its memory, and that of a GPU.
+    """
 
 
 class Plugin:
@@ -37,4 +44,9 @@ class Plugin:
         # aiohttp takes a while to import, and client commands load plugins too.
         from longshore.plugins.engine.backend import EngineBackend
 
-        return EngineBackend(settings, socket=self._settings.socket, environment=os.environ)
+        return EngineBackend(
+            settings,
+            socket=self._settings.socket,
+            environment=os.environ,
+            freezes=self._settings.when_asleep == "pause",
+        )

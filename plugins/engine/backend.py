@@ -5,15 +5,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Coroutine,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -47,6 +39,8 @@ from longshore.plugins.engine.logs import follow as follow_log
 from longshore.plugins.engine.logs import past_of_all
 from longshore.plugins.engine.pull import Puller
 from longshore.plugins.engine.replicas import AS_REGISTERED, Known, Replicas
+from longshore.plugins.engine.resting import freeze_one, to_discard, to_rouse
+from longshore.plugins.engine.steps import all_of, to_the_end
 
 log = logging.getLogger(__name__)
 
@@ -84,16 +78,23 @@ class EngineBackend:
         settings: the platform's.
         socket: the engine's Unix socket; found if left out.
         environment: the process's variables, which may name an engine.
+        freezes: keep a frozen container of each version that sleeps.
     """
 
     name = "engine"
 
     def __init__(
-        self, settings: Settings, *, socket: str | None, environment: Mapping[str, str]
+        self,
+        settings: Settings,
+        *,
+        socket: str | None,
+        environment: Mapping[str, str],
+        freezes: bool = False,
     ) -> None:
         self._settings = settings
         self._socket = socket
         self._environment = environment
+        self._freezes = freezes
         self._hints = Hints()
         self._locks: WeakValueDictionary[VersionKey, asyncio.Lock] = WeakValueDictionary()
         self._applying: dict[VersionKey, tuple[str, Progress | None]] = {}
@@ -195,6 +196,18 @@ class EngineBackend:
                 await self._remove(opened, await self._of(opened, key))
         self._hints.tell()
 
+    async def rest(self, key: VersionKey) -> None:
+        """Remove the containers of a version, but for one that is kept frozen if wanted."""
+        if not self._freezes:
+            await self.delete(key)
+            return
+        opened = self._ready
+        lock = self._lock(key)
+        async with lock:
+            with _refused_as(Unavailable):
+                await to_the_end(partial(self._rest, opened, key))
+        self._hints.tell()
+
     async def list(self) -> Sequence[WorkloadStatus]:
         """Return all containers of this installation as replicas of their versions."""
         opened = self._ready
@@ -205,6 +218,7 @@ class EngineBackend:
                 if not await opened.connection.revive():
                     raise
                 await opened.replicas.refresh()
+        self._discard(opened)
         return opened.replicas.statuses(self._applying)
 
     async def endpoints(
@@ -264,14 +278,21 @@ class EngineBackend:
         Nothing is removed before the image is there, so that what runs goes on while it is pulled.
         """
         mine = await self._of(opened, workload.key)
-        right = [each for each in mine if each.lives and each.fingerprint == workload.fingerprint]
-        kept = opened.replicas.best_first(right, workload.retire)[: workload.replicas]
-        missing = workload.replicas - len(kept)
+        right = [
+            each
+            for each in mine
+            if each.lives and not each.kept and each.fingerprint == workload.fingerprint
+        ]
+        stay = opened.replicas.best_first(right, workload.retire)[: workload.replicas]
+        missing = workload.replicas - len(stay)
+        rouse = to_rouse(mine, workload.fingerprint)[:missing]
+        missing -= len(rouse)
         if missing:
             await self._pull(opened, workload)
-        await self._remove(opened, [each for each in mine if each not in kept])
+        await self._remove(opened, [each for each in mine if each not in [*stay, *rouse]])
         start = partial(self._start, opened, workload)
-        await _all(_to_the_end(start) for _ in range(missing))
+        steps = [partial(self._rouse, opened, workload, each) for each in rouse]
+        await all_of(to_the_end(step) for step in [*steps, *[start] * missing])
 
     async def _pull(self, opened: _Opened, workload: Workload) -> None:
         def report(progress: Progress) -> None:
@@ -326,12 +347,44 @@ class EngineBackend:
             async with self._removals:
                 await opened.replicas.remove(each)
 
-        await _all(remove(each) for each in listed)
+        await all_of(remove(each) for each in listed)
 
     async def free_image(self, reference: str) -> None:
         """Remove an image, unless a container has it."""
         with _refused_as(Unavailable):
             await self._ready.connection.client.remove_image(reference)
+
+    # --- keeping a container of what sleeps ---------------------------------------------------
+
+    async def _rest(self, opened: _Opened, key: VersionKey) -> None:
+        kept = await freeze_one(opened.replicas, await self._of(opened, key))
+        mine = await self._of(opened, key)
+        await self._remove(opened, [each for each in mine if kept is None or each.id != kept.id])
+
+    async def _rouse(self, opened: _Opened, workload: Workload, kept: Listed) -> None:
+        try:
+            await opened.replicas.rouse(kept)
+        except EngineError as error:
+            log.warning("%s cannot go on, another one is started: %s", kept.name, error.message)
+            await opened.replicas.remove(kept)
+            await self._pull(opened, workload)
+            await self._start(opened, workload)
+
+    def _discard(self, opened: _Opened) -> None:
+        """Remove what is kept in vain, where nothing else is at work."""
+        for each in to_discard(opened.replicas.kept, freezes=self._freezes):
+            if self._leads() and not self._lock(each.key).locked():
+                self._spawn(self._discard_of(opened, each.key), f"discard {each.name}")
+
+    async def _discard_of(self, opened: _Opened, key: VersionKey) -> None:
+        lock = self._lock(key)
+        async with lock:
+            try:
+                kept = [each for each in await self._of(opened, key) if each.kept]
+                await self._remove(opened, to_discard(kept, freezes=self._freezes))
+            except (Unavailable, EngineError) as error:
+                log.warning("what is kept of %s stays for now: %s", key, error.message)
+        self._hints.tell()
 
     # --- the second try with a writable root --------------------------------------------------
 
@@ -356,7 +409,7 @@ class EngineBackend:
                 # An apply or delete that came first has removed it.
                 if corpse:
                     await self._remove(opened, corpse)
-                    await _to_the_end(partial(self._start, opened, workload))
+                    await to_the_end(partial(self._start, opened, workload))
             except (LongshoreError, EngineError) as error:
                 known.end = f"{known.end}; a start with a writable root failed: {error.message}"
             finally:
@@ -382,27 +435,6 @@ class EngineBackend:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _to_the_end(work: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Do it, and if cancelled meanwhile, be cancelled afterwards; cancelled before, do nothing.
-
-    A request whose caller left may still be carried out, half or late, when nobody looks any more.
-    A second cancellation, as of a caller that loses patience, is obeyed at once.
-    """
-    task = asyncio.ensure_future(work())
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.gather(asyncio.shield(task), return_exceptions=True)
-        raise
-
-
-async def _all(works: Iterable[Coroutine[None, None, None]]) -> None:
-    """Do all at once; where some fail, raise the first failure when the others are done."""
-    for outcome in await asyncio.gather(*works, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
 
 
 @contextmanager

@@ -168,6 +168,18 @@ class Client:
             "POST", f"/containers/{container}/stop", {"t": str(grace)}, grace + CALL_TIMEOUT
         )
 
+    async def rename(self, container: str, name: str) -> None:
+        """Give a container another name, whatever its state."""
+        await self._short("POST", f"/containers/{container}/rename", params={"name": name})
+
+    async def pause(self, container: str) -> None:
+        """Freeze all that runs in a container."""
+        await self._short("POST", f"/containers/{container}/pause")
+
+    async def unpause(self, container: str) -> None:
+        """Let a frozen container go on; one that is gone is fine."""
+        await self._unless_gone("POST", f"/containers/{container}/unpause", {}, CALL_TIMEOUT)
+
     async def kill(self, container: str) -> None:
         """Kill a container at once; one that is gone or does not run is fine."""
         try:

@@ -27,6 +27,13 @@ STARTUP = "io.longshore.startup"
 WRITABLE_ROOT = "io.longshore.writable-root"
 """Why the root file system is writable; absent where it is read-only."""
 
+KEPT = "-asleep"
+"""How the name of a container ends that is kept for the next wake of its version.
+
+A label could not be taken off again. A name outlives Longshore and the engine, and shows in the
+engine's own list; one that somebody else paused, or that was stopped by a crash, has no such name.
+"""
+
 STOP_GRACE = 30
 """Seconds from the request to stop until the kill."""
 
@@ -145,6 +152,16 @@ class Listed:
         return self.status in _LIVING
 
     @property
+    def kept(self) -> bool:
+        """Whether it is kept for its version's next wake, and is no replica."""
+        return self.name.endswith(KEPT)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it was paused."""
+        return self.status == "paused"
+
+    @property
     def unstarted(self) -> bool:
         """Whether it was created and never started: a start was cut short."""
         return self.status in _UNSTARTED
@@ -179,6 +196,8 @@ class Container:
     key: VersionKey
     fingerprint: str
     lives: bool
+    frozen: bool
+    """Whether it was paused; it lives, too."""
     address: Address | None
     """Where it is published on this machine."""
     port: int
@@ -214,6 +233,7 @@ def parse_container(inspected: Mapping[str, Any]) -> Container:
         key=VersionKey(labels[MODEL], labels[VERSION]),
         fingerprint=labels[FINGERPRINT],
         lives=lives,
+        frozen=bool(state.get("Paused")),
         address=_address(inspected, labels[PORT]) if lives else None,
         port=int(labels[PORT]),
         health_path=labels.get(HEALTH_PATH, "/health"),

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -14,10 +16,12 @@ from longshore.core.names import VersionKey
 from longshore.core.types import Progress, Replica, ReplicaState, WorkloadStatus, utc_now
 from longshore.plugins.engine.client import Client, EngineError
 from longshore.plugins.engine.containers import (
+    KEPT,
     OWNER,
     STOP_GRACE,
     Container,
     Listed,
+    container_name,
     parse_container,
     parse_listed,
 )
@@ -26,10 +30,16 @@ from longshore.plugins.engine.kernel import ignores, oom_killed
 from longshore.plugins.engine.logs import past
 from longshore.plugins.engine.probe import Health, Probe
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 log = logging.getLogger(__name__)
 
 LINES_READ = 200
 """Log lines in which the cause of an exit is looked for; fewer are shown."""
+
+FROZEN = "frozen for its next wake, with its memory kept"
+"""What a version is whose container is kept."""
 
 _KILLED = 137
 
@@ -89,6 +99,10 @@ class Replicas:
         self._leads = leads
         self._known: dict[str, Known] = {}
         self._listed: Sequence[Listed] = ()
+        self.kept: Sequence[Listed] = ()
+        """What was kept asleep as of the last refresh."""
+        self._roused: dict[str, datetime] = {}
+        """When containers that were frozen went on; for the engine they started long before."""
         self._refreshing = asyncio.Lock()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
@@ -112,8 +126,12 @@ class Replicas:
     async def refresh(self) -> None:
         """Look at all containers with one call, and closely at those that are new or changed."""
         async with self._refreshing:
-            self._listed = await self.listed()
+            everything = await self.listed()
+            self.kept = [each for each in everything if each.kept]
+            self._listed = [each for each in everything if not each.kept]
             present = {each.id for each in self._listed}
+            for gone in self._roused.keys() - {each.id for each in everything}:
+                del self._roused[gone]
             for gone in self._known.keys() - present:
                 self._forget(gone)
             looks = (self._look(each) for each in self._listed if self._is_news(each))
@@ -131,11 +149,12 @@ class Replicas:
         Args:
             applying: versions that are being applied: fingerprint and progress.
         """
+        kept = Counter(each.key for each in self.kept)
         by_key: dict[VersionKey, list[Known]] = {each.key: [] for each in self._listed}
         for known in sorted(self._known.values(), key=_age):
             by_key.setdefault(known.container.key, []).append(known)
         statuses = []
-        for key in by_key | dict.fromkeys(applying):
+        for key in by_key | kept | dict.fromkeys(applying):
             fingerprint, progress = applying.get(key, ("", None))
             mine = by_key.get(key, [])
             if mine:
@@ -147,6 +166,8 @@ class Replicas:
                     fingerprint=fingerprint,
                     replicas=tuple(_replica(each) for each in mine),
                     progress=progress,
+                    note=FROZEN if kept[key] and not mine else "",
+                    kept=kept[key],
                 )
             )
         return statuses
@@ -159,8 +180,8 @@ class Replicas:
 
         def worth(each: Listed) -> tuple[bool, bool, float]:
             known = self._known.get(each.id)
-            ready = known is not None and known.health.state is ReplicaState.READY
-            return each.name in retire, not ready, _age(known) if known else float("inf")
+            age = _age(known) if known else float("inf")
+            return each.name in retire, not self.is_ready(each), age
 
         return sorted(listed, key=worth)
 
@@ -171,12 +192,42 @@ class Replicas:
         await self._client.remove(listed.id)
         self._forget(listed.id)
 
+    def is_ready(self, listed: Listed) -> bool:
+        """Return whether a container was ready when it was last probed."""
+        known = self._known.get(listed.id)
+        return known is not None and known.health.state is ReplicaState.READY
+
+    async def freeze(self, listed: Listed) -> None:
+        """Keep a container for its version's next wake.
+
+        Raises:
+            EngineError: the engine cannot freeze it.
+        """
+        # In this order: cut off in between, it runs though it is kept, and is removed for that.
+        await self._client.rename(listed.id, listed.name + KEPT)
+        self._forget(listed.id)
+        await self._client.pause(listed.id)
+
+    async def rouse(self, listed: Listed) -> None:
+        """Let a container that was kept be a replica again, another one by name than before.
+
+        Raises:
+            EngineError: it cannot go on.
+        """
+        # In this order, for the same reason.
+        await self._client.unpause(listed.id)
+        self._roused[listed.id] = utc_now()
+        await self._client.rename(listed.id, container_name(listed.key))
+
     async def halt(self, container: str) -> None:
         """Ask a container to stop and kill it if it does not; if it is gone, return silently."""
         inspected = await self._client.inspect(container)
         if inspected is None:
             return
         found = parse_container(inspected)
+        if found.frozen:
+            # Podman refuses to stop it as it is.
+            await self._client.unpause(container)
         if ignores(found.pid, found.id, found.stop_signal):
             # Waiting would only take its time: nobody in there would hear the signal.
             await self._client.kill(container)
@@ -195,6 +246,8 @@ class Replicas:
             self._forget(listed.id)
             return
         container = parse_container(inspected)
+        if roused := self._roused.get(listed.id):
+            container = replace(container, started_at=roused)
         before = self._known.get(listed.id)
         if not container.lives:
             known = await self._diagnose(Known(container, listed.look), before)

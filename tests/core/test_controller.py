@@ -275,6 +275,48 @@ async def test_requests_in_flight_finish_before_their_replica_goes(world: World)
     assert (await world.status()).state is State.ASLEEP
 
 
+class Keeping(MemoryBackend):
+    """Keeps one container of what sleeps."""
+
+    async def rest(self, key: VersionKey) -> None:
+        self.calls.append(f"rest {key}")
+        before = self.running[key]
+        self.running[key] = before.model_copy(update={"replicas": (), "kept": 1})
+
+
+async def test_a_backend_that_keeps_containers_lets_what_sleeps_rest_and_deletes_the_rest(
+    world: World,
+) -> None:
+    backend = Keeping()
+    world.controller = Controller(
+        world.registry,
+        {backend.name: backend},
+        world.hooks,
+        world.table,
+        interval=3600,
+        now=world.clock,
+    )
+    await world.registry.add_version(version(), [])
+
+    async def wished(wish: Wish) -> State:
+        await world.registry.set_wish(IRIS, wish, "test")
+        await world.passes(3)
+        return (await world.status()).state
+
+    assert await wished(Wish.RUN) is State.READY
+    assert await wished(Wish.SLEEP) is State.ASLEEP
+    assert await wished(Wish.RUN) is State.READY
+    assert await wished(Wish.SLEEP) is State.ASLEEP
+    assert await wished(Wish.COLLECT) is State.COLLECTED
+    assert await wished(Wish.SLEEP) is State.ASLEEP
+    assert await wished(Wish.RUN) is State.READY
+    assert await wished(Wish.SLEEP) is State.ASLEEP
+    await world.registry.delete_version(IRIS)
+    await world.passes(3)
+    apply, rest, delete = "apply iris:1 1", "rest iris:1", "delete iris:1"
+    assert backend.calls == [apply, rest, apply, rest, delete, apply, rest, delete]
+
+
 async def test_a_wake_right_after_a_sleep_does_not_take_the_stop_for_a_failure(
     world: World,
 ) -> None:

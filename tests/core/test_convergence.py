@@ -214,6 +214,17 @@ def test_a_sleeping_version_has_nothing_running() -> None:
     assert step(seen, None, wanted=0).action is Action.NONE
 
 
+def test_what_is_kept_of_a_sleeping_version_stays_until_it_is_collected() -> None:
+    kept = workload_status().model_copy(update={"kept": 1, "note": "frozen"})
+    asleep = step(record(Wish.SLEEP, state=State.ASLEEP), kept, wanted=0)
+    assert (asleep.action, asleep.status.state) == (Action.NONE, State.ASLEEP)
+    assert asleep.status.reason == "frozen"
+    collected = step(record(Wish.COLLECT, state=State.ASLEEP), kept, wanted=0)
+    assert (collected.action, collected.status.state) == (Action.DELETE, State.ASLEEP)
+    woken = step(record(Wish.RUN, state=State.ASLEEP), kept)
+    assert (woken.action, woken.status.state) == (Action.APPLY, State.STARTING)
+
+
 def test_surplus_replicas_are_the_youngest_that_live() -> None:
     have = workload_status(
         replica(number=1), replica(ReplicaState.EXITED, number=2), replica(number=3)

@@ -24,12 +24,14 @@ class Backends:
         *,
         settings: Settings | None = None,
         environment: Mapping[str, str] | None = None,
+        freezes: bool = False,
     ) -> EngineBackend:
         """Open a backend on the common engine, or on the one that an environment leads to."""
         backend = EngineBackend(
             settings or self.settings,
             socket=str(self._socket) if environment is None else None,
             environment=environment or {},
+            freezes=freezes,
         )
         self._stack.push_async_callback(backend.close, stop_workloads=True)
         await backend.open(installation or self.installation)

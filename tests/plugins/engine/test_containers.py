@@ -168,6 +168,7 @@ def test_running_container() -> None:
         key=KEY,
         fingerprint=workload(memory_mib=64).fingerprint,
         lives=True,
+        frozen=False,
         address=Address(host="127.0.0.1", port=37689),
         port=8080,
         health_path="/health",

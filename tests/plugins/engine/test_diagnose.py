@@ -16,6 +16,7 @@ ENDED = Container(
     key=VersionKey("iris", "1"),
     fingerprint="f",
     lives=False,
+    frozen=False,
     address=None,
     port=8080,
     health_path="/health",
