@@ -1,8 +1,10 @@
-"""What a wake costs beside the container's own start: ``python -m bench.wakes NAME:VERSION``.
+"""What a wake costs, phase by phase: ``python -m bench.wakes NAME:VERSION``.
 
 Puts a version of a running platform to sleep and asks it for a prediction, again and again, and
-reads from the wake ledger how long Longshore itself took: from the request's arrival until the
-backend was asked to start a container, and from readiness until the answer's first byte.
+reads from the wake ledger how long each phase took. Longshore's own are ``before``, from the
+request's arrival until the backend was asked to start a container, and ``after``, from readiness
+until the answer's first byte; together they are the ``overhead``. In between, ``start`` is the
+backend's time until a container ran, and ``ready`` the model's until it answered its health check.
 """
 
 import argparse
@@ -48,25 +50,40 @@ def asleep(status: dict[str, Any]) -> bool:
     return status["state"] == "asleep" and not status["replicas"]
 
 
-def one_wake(url: str, name: str, version: str) -> dict[str, float]:
-    """Let a version sleep and wake once; return the seconds of its phases."""
+def one_wake(url: str, name: str, version: str, body: bytes) -> dict[str, float]:
+    """Let a version sleep and wake once; return the seconds of its phases.
+
+    Args:
+        url: the platform's.
+        name: the model's.
+        version: which of its versions.
+        body: what it is asked.
+    """
     about = f"{url}/api/models/{name}/versions/{version}"
     call(f"{about}/sleep", b"", "POST")
-    until(
-        lambda: call(about)["status"]["state"] == "asleep" and not call(about)["status"]["replicas"]
-    )
+    until(lambda: asleep(call(about)["status"]))
     time.sleep(1)
     began = time.monotonic()
-    call(f"{url}/v1/models/{name}/versions/{version}/predict", b"[1]")
+    call(f"{url}/v1/models/{name}/versions/{version}/predict", body)
     took = time.monotonic() - began
     until(lambda: call(f"{about}/wakes")["wakes"][-1]["first_byte_at"])
     wake = call(f"{about}/wakes")["wakes"][-1]
     at = {
         key: datetime.fromisoformat(wake[key]) for key in wake if key.endswith("_at") and wake[key]
     }
-    before = (at["applied_at"] - at["asked_at"]).total_seconds()
-    after = (at["first_byte_at"] - at["ready_at"]).total_seconds()
-    return {"before": before, "after": after, "overhead": before + after, "in all": took}
+
+    def between(first: str, second: str) -> float:
+        return (at[second] - at[first]).total_seconds()
+
+    before, after = between("asked_at", "applied_at"), between("ready_at", "first_byte_at")
+    return {
+        "before": before,
+        "start": between("applied_at", "started_at"),
+        "ready": between("started_at", "ready_at"),
+        "after": after,
+        "overhead": before + after,
+        "in all": took,
+    }
 
 
 def main() -> None:
@@ -75,9 +92,11 @@ def main() -> None:
     parser.add_argument("version", metavar="NAME:VERSION")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--body", default="[1]", help="what the version is asked")
     given = parser.parse_args()
     name, _, version = given.version.partition(":")
-    wakes = [one_wake(given.url, name, version) for _ in range(given.times)]
+    body = given.body.encode()
+    wakes = [one_wake(given.url, name, version, body) for _ in range(given.times)]
     for phase in wakes[0]:
         values = sorted(each[phase] for each in wakes)
         sys.stdout.write(
