@@ -7,7 +7,7 @@ import re
 import secrets
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -196,8 +196,8 @@ class Container:
     key: VersionKey
     fingerprint: str
     lives: bool
-    frozen: bool
-    """Whether it was paused; it lives, too."""
+    frozen: bool = field(compare=False)
+    """Whether it is paused; it is the same container for that, and lives."""
     address: Address | None
     """Where it is published on this machine."""
     port: int

@@ -186,6 +186,12 @@ def test_running_container() -> None:
     )
 
 
+def test_a_paused_container_lives_and_is_the_same() -> None:
+    paused = parse_container(inspected(Paused=True))
+    assert (paused.lives, paused.frozen) == (True, True)
+    assert paused == parse_container(inspected())
+
+
 def test_exited_container() -> None:
     found = parse_container(
         inspected(Running=False, Pid=0, ExitCode=3, StartedAt="0001-01-01T00:00:00Z")
