@@ -113,7 +113,7 @@ class Demand:
         return key in self._idle
 
     async def review(self, models: Iterable[Model], loads: Mapping[VersionKey, Load]) -> bool:
-        """Look at everything once: at signals that were missed, and at those that are idle.
+        """Look at everything once: at signals that were missed, at who is idle or kept warm.
 
         Args:
             models: what SQL tells.
@@ -129,14 +129,19 @@ class Demand:
         for record in (each for model in models for each in model.versions):
             key = record.version.key
             load = loads.get(key)
+            now = self._now()
             if record.wish is not Wish.RUN:
                 # For what is collected nothing is held, unless it may be woken so.
                 if load and load.held:
                     self.ask(key)
+                elif reason := idle.why_wake(
+                    record, takes=self._ledger.expected(key) or 0, now=now
+                ):
+                    await self._wish(key, Wish.RUN, load or Load(key=key), reason)
+                    wrote = True
                 continue
             if record.status.state is State.ASLEEP:
                 await self._ledger.begin(key)
-            now = self._now()
             since = self._since()
             if load is None or since is None:
                 continue

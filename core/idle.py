@@ -1,4 +1,4 @@
-"""When a version has been idle for so long that it goes to sleep: a pure function.
+"""When a version goes to sleep, idle for so long, and wakes, kept warm: pure functions.
 
 Idle time counts from the last answer, and never before the first readiness. What this controller
 has not seen it takes for demand: after its start, everybody's idle time begins anew.
@@ -7,9 +7,13 @@ has not seen it takes for demand: after its start, everybody's idle time begins 
 from datetime import datetime, timedelta
 
 from longshore.core.types import Load, State, VersionRecord, Wish
+from longshore.core.windows import open_at
 
 HEARD = timedelta(seconds=2)
 """By then every router has told what it carries; it does so twice a second."""
+
+SOON = timedelta(minutes=1)
+"""Before a time in which it is kept warm, nothing goes to sleep any more."""
 
 
 def idle_for(
@@ -42,7 +46,27 @@ def why_sleep(record: VersionRecord, load: Load, *, started: datetime, now: date
     scaling = record.version.spec.scaling
     if scaling.min or not scaling.idle:
         return None
+    if open_at(scaling.warm, now) or open_at(scaling.warm, now + SOON):
+        return None
     idle = idle_for(record, load, started=started, now=now)
     if idle is None or idle.total_seconds() < scaling.idle:
         return None
     return f"nobody asked it for anything for {idle.total_seconds():.0f} s (idle {scaling.idle:g})"
+
+
+def why_wake(record: VersionRecord, *, takes: float, now: datetime) -> str | None:
+    """Return why a version that sleeps is to be awake though nobody calls it; None if it is not to.
+
+    One that was put to sleep while it was to be kept warm sleeps until the next such time.
+
+    Args:
+        record: the version, what is wished of it, and what it was found to be.
+        takes: seconds that its wake should take; it begins so much earlier.
+        now: the time of day.
+    """
+    if record.wish is not Wish.SLEEP or record.status.state is not State.ASLEEP:
+        return None
+    opening = open_at(record.version.spec.scaling.warm, now + timedelta(seconds=takes))
+    if opening is None or record.status.since >= opening.since:
+        return None
+    return f"it is kept warm {opening.window}"

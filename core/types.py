@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 
 from longshore.core.names import ModelName, StickyHeader, VersionKey, VersionName
 from longshore.core.quantities import Cpu, Memory, mebibytes, millicores
+from longshore.core.windows import WarmWindow
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 UrlPath = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=1024)]
@@ -68,11 +69,19 @@ class Scaling(Value):
     The next request wakes it. It counts from the first readiness at the earliest, and never while
     an answer, a stream or a WebSocket is under way.
     """
+    warm: tuple[WarmWindow, ...] = Field(default=(), max_length=20)
+    """When a version with ``min`` 0 is kept awake though nobody calls it:
+    ``mon-fri 08:00-18:00 Europe/Zurich``."""
 
     @model_validator(mode="after")
     def _min_below_max(self) -> Self:
         if self.min > self.max:
             raise ValueError(f"min ({self.min}) is larger than max ({self.max})")
+        if self.warm and self.min:
+            raise ValueError(
+                f"warm keeps awake what would sleep, which nothing does with min {self.min}: "
+                "register it with min 0"
+            )
         return self
 
 

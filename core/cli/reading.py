@@ -17,7 +17,8 @@ from longshore.core.cli.options import (
 from longshore.core.cli.output import COLOURS, coloured, fields, plain, print_json, say, table
 from longshore.core.cli.text import age, moment, one_line
 from longshore.core.ledger import durations, percentile
-from longshore.core.types import Decision, Model, State, VersionRecord, Wake
+from longshore.core.types import Decision, Model, State, VersionRecord, Wake, utc_now
+from longshore.core.windows import next_after, open_at
 
 _STATES = {state.value: colour for state, colour in COLOURS.items()}
 
@@ -102,6 +103,7 @@ def _show(record: VersionRecord, wakes: Sequence[Wake]) -> None:
         "status": {
             "wish": record.wish.value,
             **({"pinned": True} if record.pinned else {}),
+            **_warm(record),
             **told,
         },
         "image": {
@@ -123,6 +125,16 @@ def _show(record: VersionRecord, wakes: Sequence[Wake]) -> None:
         "registered": moment(version.created_at),
     }
     fields(content)
+
+
+def _warm(record: VersionRecord) -> dict[str, str]:
+    """Tell until when a version is kept warm, or when it will be."""
+    windows, now = record.version.spec.scaling.warm, utc_now()
+    if opening := open_at(windows, now):
+        return {"kept warm": f"until {moment(opening.until)} ({opening.window})"}
+    if opening := next_after(windows, now):
+        return {"kept warm": f"from {moment(opening.since)} ({opening.window})"}
+    return {}
 
 
 def _percentiles(wakes: Sequence[Wake]) -> Iterator[str]:

@@ -22,11 +22,12 @@ from longshore.core.cli.waiting import wait_until_ready
 from longshore.core.names import VersionKey, check_version_name
 from longshore.core.quantities import mebibytes, millicores
 from longshore.core.types import State, Version, VersionRecord, VersionSpec
+from longshore.core.windows import parse
 
 # Where each option stands in a VersionSpec, if not at its top.
 _TABLES = {
     "resources": ("cpu", "memory", "gpu"),
-    "scaling": ("min", "max", "target", "idle"),
+    "scaling": ("min", "max", "target", "idle", "warm"),
     "limits": ("startup", "concurrency", "connect", "first_byte", "total"),
     "security": ("run_as", "capabilities", "privilege_escalation", "seccomp_unconfined"),
 }
@@ -104,6 +105,13 @@ def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
     type=click.FloatRange(0),
     help="Seconds from the last answer after which a version with --min 0 goes to sleep, until its "
     "next request; 0: never.  [default: 600]",
+)
+@click.option(
+    "--warm",
+    multiple=True,
+    type=Checked("WINDOW", lambda text: parse(text).text),
+    help="When a version with --min 0 stays awake though nobody calls it: "
+    "'mon-fri 08:00-18:00 Europe/Zurich'; may be given again.",
 )
 @click.option(
     "--cpu",

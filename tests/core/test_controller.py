@@ -731,6 +731,30 @@ async def test_a_version_that_nobody_calls_goes_to_sleep(world: World) -> None:
     assert (await world.registry.events(IRIS))[-2].message.startswith("sleep: nobody")
 
 
+async def test_a_version_is_kept_warm_in_its_time(world: World) -> None:
+    scaling = {"min": 0, "idle": 600, "warm": ["thu 13:00-14:00 UTC"]}
+    await world.registry.add_version(version(scaling=scaling), [])
+
+    async def after(minutes: float) -> State:
+        world.clock.forward(60 * minutes)
+        await world.passes(4)
+        return (await world.status()).state
+
+    assert await after(0) is State.READY
+    assert await after(15) is State.ASLEEP, "a quarter past twelve"
+    assert await after(44.5) is State.ASLEEP
+    assert await after(1) is State.READY, "half a minute past one"
+    assert await after(50) is State.READY
+    decision = (await world.registry.decisions(IRIS))[-1]
+    assert (decision.outcome, decision.why) == ("run", "it is kept warm thu 13:00-14:00 UTC")
+    assert await after(15) is State.ASLEEP, "past two"
+    assert await after(5 * 24 * 60) is State.ASLEEP
+    assert await after(2 * 24 * 60 - 60) is State.READY, "the next Thursday"
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "a user's")
+    assert await after(5) is State.ASLEEP
+    assert [each.held for each in await world.registry.wakes(IRIS)] == [0, 0]
+
+
 async def test_woken_while_its_last_requests_are_waited_for_it_stays(world: World) -> None:
     await world.registry.add_version(version(), [])
     await world.passes()

@@ -93,6 +93,18 @@ def test_an_idle_version_sleeps_and_the_next_request_is_answered(up: Up, behave:
     assert "a request came while it slept" in told
 
 
+def test_a_version_that_is_kept_warm_does_not_sleep_by_itself(up: Up, behave: str) -> None:
+    always = "daily 00:00-24:00 UTC"
+    up.run("register", "behave", "1", behave, *OPTIONS, "1", "--warm", always)
+    up.run("register", "behave", "2", behave, *OPTIONS, "1")
+    assert until(lambda: up.status(version="2")["state"] == "asleep")
+    assert up.status()["state"] == "ready"
+    assert always in up.run("show", "behave:1").stdout
+    up.run("sleep", "behave:1")
+    assert until(lambda: not up.containers()), "a user's word counts"
+    assert up.predict().status_code == 200
+
+
 def test_a_stream_keeps_a_version_awake(up: Up, behave: str) -> None:
     up.run("register", "behave", "1", behave, *OPTIONS, "2")
     path = "/v1/models/behave/versions/1/raw/drip?count=80&every=0.1"

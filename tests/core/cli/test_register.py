@@ -17,7 +17,7 @@ READY = VersionStatus(state=State.READY, replicas=1, ready=1)
 
 EVERY_OPTION = """
     --port 9000 --health-path /up --predict-path /go --contract generic --env A=1 --env B==2
-    --min 2 --max 4 --target 3 --idle 30 --cpu 0.5 --memory 1G --gpu 1 --backend engine
+    --min 0 --max 4 --target 3 --idle 30 --cpu 0.5 --memory 1G --gpu 1 --backend engine
     --startup 20 --concurrency 5 --connect 1.5 --first-byte 8
     --timeout 9.5 --writable-root --no-wait
     --run-as 1000 --capability NET_BIND_SERVICE --capability BPF --privilege-escalation
@@ -37,7 +37,8 @@ def test_only_what_was_given_is_sent(call: Call, api: StandIn) -> None:
 
 
 def test_every_option_reaches_its_place(call: Call, api: StandIn) -> None:
-    ended = call(*REGISTER, *EVERY_OPTION.split(), "--command", "serve --name 'a b'")
+    warm = ["--warm", "Mon-Fri  08:00-18:00 Europe/Zurich", "--warm", "sat 22:00-02:00 UTC"]
+    ended = call(*REGISTER, *EVERY_OPTION.split(), *warm, "--command", "serve --name 'a b'")
     assert ended.exit_code == 0, ended.stderr
     assert body(api) == {
         "image": "localhost:5001/iris:1",
@@ -50,7 +51,13 @@ def test_every_option_reaches_its_place(call: Call, api: StandIn) -> None:
         "command": ["serve", "--name", "a b"],
         "writable_root": True,
         "resources": {"cpu": "500m", "memory": "954Mi", "gpu": 1},
-        "scaling": {"min": 2, "max": 4, "target": 3, "idle": 30},
+        "scaling": {
+            "min": 0,
+            "max": 4,
+            "target": 3,
+            "idle": 30,
+            "warm": ["mon-fri 08:00-18:00 Europe/Zurich", "sat 22:00-02:00 UTC"],
+        },
         "limits": {
             "startup": 20,
             "concurrency": 5,
@@ -72,6 +79,22 @@ def test_all_capabilities_at_once_are_none(call: Call, api: StandIn) -> None:
     ended = call(*REGISTER, "--capability", "ALL")
     assert ended.exit_code == 2
     assert "--capability" in ended.stderr
+    assert not api.requests
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--min", "0", "--warm", "mon-fri 8-18"), "is no time of the week: write it as"),
+        (("--warm", "daily 08:00-18:00 UTC"), "register it with min 0"),
+    ],
+)
+def test_what_warm_cannot_be_is_said_before_anything_is_sent(
+    call: Call, api: StandIn, options: tuple[str, ...], says: str
+) -> None:
+    ended = call(*REGISTER, *options)
+    assert ended.exit_code == 2
+    assert says in " ".join(ended.stderr.split())
     assert not api.requests
 
 
