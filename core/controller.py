@@ -26,6 +26,7 @@ from longshore.core.demand import Demand
 from longshore.core.errors import Deposed, LongshoreError, Unavailable, WorkloadFailed
 from longshore.core.events import events_of
 from longshore.core.following import LOOK_EVERY, SETTLE, Following, heed, listed
+from longshore.core.foresight import Foresight
 from longshore.core.hooks import Hooks
 from longshore.core.leadership import ALONE, Leads
 from longshore.core.ledger import Ledger
@@ -181,6 +182,7 @@ class Controller:
             registry,
             table,
             self.ledger,
+            Foresight(registry, hooks),
             start=self._start_now,
             tell=self._tell,
             leads=lambda: leadership.leads,

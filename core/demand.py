@@ -7,11 +7,12 @@ twice. What is decided here is written to SQL as a wish, and everything else fol
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
 from longshore.core import idle
 from longshore.core.errors import LongshoreError, NotFound
+from longshore.core.foresight import CORE, Foresight
 from longshore.core.ledger import Ledger
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Registry
@@ -31,6 +32,7 @@ class Demand:
         registry: where wishes are written.
         table: what routers tell.
         ledger: of the wakes.
+        foresight: tells whose calls are expected.
         start: starts a version that was woken, before the next pass.
         tell: tells everybody of an event.
         leads: whether it is this process that decides.
@@ -43,6 +45,7 @@ class Demand:
         registry: Registry,
         table: RouteTable,
         ledger: Ledger,
+        foresight: Foresight,
         *,
         start: Callable[[VersionRecord], Awaitable[None]],
         tell: Callable[[Event], Awaitable[None]],
@@ -53,6 +56,7 @@ class Demand:
         self._registry = registry
         self._table = table
         self._ledger = ledger
+        self._foresight = foresight
         self._start = start
         self._tell = tell
         self._now = now
@@ -112,8 +116,8 @@ class Demand:
         """Return whether it was decided here that a version sleeps, and not by a user."""
         return key in self._idle
 
-    async def review(self, models: Iterable[Model], loads: Mapping[VersionKey, Load]) -> bool:
-        """Look at everything once: at signals that were missed, at who is idle or kept warm.
+    async def review(self, models: Sequence[Model], loads: Mapping[VersionKey, Load]) -> bool:
+        """Look at everything once: at signals that were missed, and at who is to sleep or to wake.
 
         Args:
             models: what SQL tells.
@@ -126,18 +130,24 @@ class Demand:
             Unavailable: SQL is away.
         """
         wrote = False
+        await self._foresight.look(models, loads, self._now())
         for record in (each for model in models for each in model.versions):
             key = record.version.key
             load = loads.get(key)
-            now = self._now()
+            now, expected = self._now(), self._foresight.of(key)
             if record.wish is not Wish.RUN:
                 # For what is collected nothing is held, unless it may be woken so.
                 if load and load.held:
                     self.ask(key)
-                elif reason := idle.why_wake(
-                    record, takes=self._ledger.expected(key) or 0, now=now
+                elif wake := idle.why_wake(
+                    record,
+                    takes=self._ledger.expected(key) or 0,
+                    now=now,
+                    expected=expected,
+                    obeys=not self.chose(key),
                 ):
-                    await self._wish(key, Wish.RUN, load or Load(key=key), reason)
+                    seen = load or Load(key=key)
+                    await self._wish(key, Wish.RUN, seen, wake.why, plugin=wake.plugin)
                     wrote = True
                 continue
             if record.status.state is State.ASLEEP:
@@ -145,7 +155,7 @@ class Demand:
             since = self._since()
             if load is None or since is None:
                 continue
-            if reason := idle.why_sleep(record, load, started=since, now=now):
+            if reason := idle.why_sleep(record, load, started=since, now=now, expected=expected):
                 self._idle.add(key)
                 await self._wish(key, Wish.SLEEP, load, reason)
                 wrote = True
@@ -160,21 +170,25 @@ class Demand:
         reason = "a request that came while it went to sleep is still under way"
         await self._wish(key, Wish.RUN, self._table.load(key), reason)
 
-    async def _wish(self, key: VersionKey, wish: Wish, load: Load, reason: str) -> None:
+    async def _wish(
+        self, key: VersionKey, wish: Wish, load: Load, reason: str, plugin: str = CORE
+    ) -> None:
         try:
             await self._registry.set_wish(key, wish, reason)
         except NotFound:
             return  # deleted meanwhile
-        await self._told(key, wish, load, reason)
+        await self._told(key, wish, load, reason, plugin)
 
-    async def _told(self, key: VersionKey, wish: Wish, load: Load, reason: str) -> None:
+    async def _told(
+        self, key: VersionKey, wish: Wish, load: Load, reason: str, plugin: str = CORE
+    ) -> None:
         """Leave word of what was decided, and from which load."""
         if wish is Wish.RUN:
             self._idle.discard(key)
         seen = load.model_dump(mode="json", exclude={"key", "holds"}, exclude_none=True)
         decision = Decision(
             hook="longshore_wish",
-            plugin="core",
+            plugin=plugin,
             outcome=wish.value,
             inputs=seen,
             why=reason,

@@ -17,6 +17,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
+    from datetime import datetime
 
     import click
 
@@ -168,6 +169,24 @@ def longshore_scale(version: "Version", load: "Load", replicas: int) -> "ScaleWi
     :param load: what routers observed: requests in flight, requests a second.
     :param replicas: how many are ready now.
     :return: the wanted number and why; Longshore keeps it within the user's bounds.
+    """
+
+
+@hookspec(firstresult=True)
+def longshore_expect_calls(
+    version: "Version", calls: "Sequence[datetime]", at: "datetime"
+) -> "str | None":
+    """Tell why somebody will call a version at a certain time; the first answer wins.
+
+    Asked every half a minute about each version that may sleep (``min`` is 0) and has been called
+    since there was a plugin with this hook. Whose calls are expected is woken, and does not go to
+    sleep; one that a user put to sleep meanwhile sleeps until they are expected anew.
+
+    :param version: the version.
+    :param calls: when the slots of five minutes began in which it was called in the last four weeks
+        (UTC), oldest first.
+    :param at: the time in question (UTC): when a wake that began now would be over.
+    :return: why, one sentence, which ``longshore explain`` shows; None where nobody is expected.
     """
 
 

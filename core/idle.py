@@ -6,6 +6,7 @@ has not seen it takes for demand: after its start, everybody's idle time begins 
 
 from datetime import datetime, timedelta
 
+from longshore.core.foresight import CORE, Expectation
 from longshore.core.types import Load, State, VersionRecord, Wish
 from longshore.core.windows import open_at
 
@@ -34,7 +35,14 @@ def idle_for(
     return now - max(record.status.since, started, load.last_answer_at or started)
 
 
-def why_sleep(record: VersionRecord, load: Load, *, started: datetime, now: datetime) -> str | None:
+def why_sleep(
+    record: VersionRecord,
+    load: Load,
+    *,
+    started: datetime,
+    now: datetime,
+    expected: Expectation | None = None,
+) -> str | None:
     """Return why a version is to go to sleep, one sentence; None if it is to stay awake.
 
     Args:
@@ -42,9 +50,10 @@ def why_sleep(record: VersionRecord, load: Load, *, started: datetime, now: date
         load: what routers observe of it.
         started: since when this controller hears of loads.
         now: the time of day.
+        expected: whether somebody will call it, and why.
     """
     scaling = record.version.spec.scaling
-    if scaling.min or not scaling.idle:
+    if scaling.min or not scaling.idle or expected:
         return None
     if open_at(scaling.warm, now) or open_at(scaling.warm, now + SOON):
         return None
@@ -54,19 +63,31 @@ def why_sleep(record: VersionRecord, load: Load, *, started: datetime, now: date
     return f"nobody asked it for anything for {idle.total_seconds():.0f} s (idle {scaling.idle:g})"
 
 
-def why_wake(record: VersionRecord, *, takes: float, now: datetime) -> str | None:
+def why_wake(
+    record: VersionRecord,
+    *,
+    takes: float,
+    now: datetime,
+    expected: Expectation | None = None,
+    obeys: bool = True,
+) -> Expectation | None:
     """Return why a version that sleeps is to be awake though nobody calls it; None if it is not to.
 
-    One that was put to sleep while it was to be kept warm sleeps until the next such time.
+    One that a user put to sleep while it was to be awake sleeps until the next such time.
 
     Args:
         record: the version, what is wished of it, and what it was found to be.
         takes: seconds that its wake should take; it begins so much earlier.
         now: the time of day.
+        expected: whether somebody will call it, and why.
+        obeys: whether it may have been a user who put it to sleep.
     """
     if record.wish is not Wish.SLEEP or record.status.state is not State.ASLEEP:
         return None
+
     opening = open_at(record.version.spec.scaling.warm, now + timedelta(seconds=takes))
-    if opening is None or record.status.since >= opening.since:
-        return None
-    return f"it is kept warm {opening.window}"
+    warm = opening and Expectation(opening.since, f"it is kept warm {opening.window}", CORE)
+    for each in (warm, expected):
+        if each and (record.status.since < each.since or not obeys):
+            return each
+    return None

@@ -201,6 +201,25 @@ class Registry(Protocol):
         """
 
 
+@runtime_checkable
+class RemembersCalls(Protocol):
+    """A registry that remembers when versions were called; it is a ``Registry`` besides.
+
+    Without it, nobody's calls are expected. Each method may raise ``Unavailable``.
+    """
+
+    async def add_calls(self, slots: Mapping[VersionKey, datetime], since: datetime) -> None:
+        """Remember slots of time in which versions were called; known ones are passed over.
+
+        Args:
+            slots: when the slot of each version began; versions that are gone are passed over.
+            since: what is older may be forgotten.
+        """
+
+    async def calls(self, since: datetime) -> Mapping[VersionKey, Sequence[datetime]]:
+        """Return when the slots began in which each version was called since then, oldest first."""
+
+
 class Backend(Protocol):
     """Somewhere to run containers. All methods are idempotent and may be called after a crash.
 

@@ -69,7 +69,7 @@ def parse(text: str) -> Window:
         days=frozenset(_days(days)),
         begins=begins,
         ends=ends if ends > begins else ends + _MIDNIGHT,
-        zone=_zone(place),
+        zone=zone_of(place),
     )
 
 
@@ -96,7 +96,12 @@ def _days(text: str) -> Iterator[int]:
         yield from (day % 7 for day in range(begin, (end if end >= begin else end + 7) + 1))
 
 
-def _zone(place: str) -> ZoneInfo:
+def zone_of(place: str) -> ZoneInfo:
+    """Return the time zone of a place.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
     try:
         return ZoneInfo(place)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -33,7 +33,7 @@ from longshore.core.types import (
     Wish,
     utc_now,
 )
-from longshore.plugins.sql_registry import leases, rows
+from longshore.plugins.sql_registry import calls, leases, rows
 from longshore.plugins.sql_registry import tables as t
 from longshore.plugins.sql_registry.database import Database, reads, writes
 from longshore.plugins.sql_registry.difference import conflict
@@ -237,6 +237,18 @@ class SqlRegistry(Registry):
                     for load in loads
                 ],
             )
+
+    @writes
+    def add_calls(
+        self, sql: Connection, slots: Mapping[VersionKey, datetime], since: datetime
+    ) -> None:
+        """Keep in which slots versions were called."""
+        calls.add(sql, slots, since)
+
+    @reads
+    def calls(self, sql: Connection, since: datetime) -> Mapping[VersionKey, Sequence[datetime]]:
+        """Return in which slots each version was called."""
+        return calls.read(sql, since)
 
     @reads
     def loads(self, sql: Connection) -> Mapping[VersionKey, Load]:

@@ -125,6 +125,14 @@ loads = Table(
     Column("last_answer_at", Moment),
 )
 
+calls = Table(
+    "calls",
+    metadata,
+    _of_version(primary_key=True),
+    Column("slot", Moment, primary_key=True),
+    comment="Some minutes in which a version was called, by their beginning.",
+)
+
 decisions = Table(
     "decisions",
     metadata,

@@ -1,6 +1,6 @@
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -753,6 +753,45 @@ async def test_a_version_is_kept_warm_in_its_time(world: World) -> None:
     await world.registry.set_wish(IRIS, Wish.SLEEP, "a user's")
     assert await after(5) is State.ASLEEP
     assert [each.held for each in await world.registry.wakes(IRIS)] == [0, 0]
+
+
+class Expecting:
+    """Expects a call in the first hour of each day, where there ever was one."""
+
+    @hookimpl
+    def longshore_expect_calls(self, calls: Sequence[datetime], at: datetime) -> str | None:
+        return f"{len(calls)} came before" if at.hour == 0 else None
+
+
+async def test_a_version_is_awake_when_calls_are_expected(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.registry.add_version(version(scaling={"min": 0, "idle": 600}), [])
+    other = version(number="2", scaling={"min": 0, "idle": 600})
+    await world.registry.add_version(other, [])
+    world.hooks.manager.register(Expecting(), name="expecting")
+
+    async def at(text: str) -> State:
+        world.clock.time = datetime.fromisoformat(f"2026-01-{text}+00:00")
+        await world.passes(4)
+        return (await world.status()).state
+
+    called = Load(key=IRIS, last_request_at=NOON, last_answer_at=NOON)
+    monkeypatch.setattr(world.table, "loads", lambda: [called, Load(key=other.key)])
+    assert await at("01T12:00:00") is State.READY
+    assert await at("01T12:30:00") is State.ASLEEP
+    assert await at("01T23:58:00") is State.ASLEEP
+    assert await at("01T23:59:45") is State.READY, "half a minute before"
+    decision = (await world.registry.decisions(IRIS))[-1]
+    assert (decision.outcome, decision.why) == ("run", "1 came before")
+    assert decision.plugin == "expecting"
+    assert await at("02T00:45:00") is State.READY, "and stays so, though it is idle"
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "a user's")
+    assert await at("02T00:50:00") is State.ASLEEP, "a user is obeyed"
+    assert await at("02T12:00:00") is State.ASLEEP
+    assert await at("03T00:10:00") is State.READY, "until they are expected anew"
+    assert await at("03T01:30:00") is State.ASLEEP
+    assert (await world.registry.version(other.key)).status.state is State.ASLEEP, "never called"
 
 
 async def test_woken_while_its_last_requests_are_waited_for_it_stays(world: World) -> None:

@@ -44,6 +44,7 @@ def test_the_contract_is_what_the_design_promises() -> None:
         "longshore_score_node",
         "longshore_customize_workload",
         "longshore_scale",
+        "longshore_expect_calls",
         "longshore_balancer",
         "longshore_contract",
         "longshore_authenticate",

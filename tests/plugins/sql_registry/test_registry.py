@@ -347,6 +347,20 @@ async def test_the_last_load_wins(registry: SqlRegistry) -> None:
     assert await registry.loads() == {IRIS: newest}
 
 
+async def test_slots_of_calls_are_kept_once_and_for_a_time(registry: SqlRegistry) -> None:
+    await add(registry, "1", "2")
+    other, noon = VersionKey("iris", "2"), examples_of.NOON
+    await registry.add_calls({IRIS: noon, VersionKey("gone", "1"): noon}, noon)
+    await registry.add_calls({IRIS: noon, other: noon}, noon)
+    await registry.add_calls({IRIS: noon + MINUTE}, noon)
+    assert await registry.calls(noon) == {IRIS: [noon, noon + MINUTE], other: [noon]}
+    assert await registry.calls(noon + MINUTE) == {IRIS: [noon + MINUTE]}
+    await registry.add_calls({}, noon + MINUTE)
+    assert await registry.calls(noon) == {IRIS: [noon + MINUTE]}
+    await registry.delete_version(IRIS)
+    assert await registry.calls(noon) == {}
+
+
 async def test_decisions_are_kept_up_to_a_bound_for_each_version(registry: SqlRegistry) -> None:
     other = VersionKey("iris", "2")
     await registry.add_version(examples_of.version(number="2"), [decision(-1)])

@@ -164,7 +164,7 @@ async def test_a_database_of_another_application_is_refused(url: str, engine: En
     with engine.begin() as connection:
         # As if somebody else had made tables of these names.
         connection.execute(text(f"DROP TABLE {REVISION_TABLE}"))
-    with pytest.raises(StartRefused, match="tables of another application: decisions, events"):
+    with pytest.raises(StartRefused, match="tables of another application: calls, decisions"):
         await upgrade(url, MIGRATIONS)
 
 
