@@ -41,6 +41,9 @@ LINES_READ = 200
 FROZEN = "frozen for its next wake, with its memory kept"
 """What a version is whose container is kept."""
 
+GOES_ON_WITHIN = 30.0
+"""Seconds until a container that was frozen must answer again; one that cannot is replaced."""
+
 _KILLED = 137
 
 AS_REGISTERED = "as registered"
@@ -247,7 +250,8 @@ class Replicas:
             return
         container = parse_container(inspected)
         if roused := self._roused.get(listed.id):
-            container = replace(container, started_at=roused)
+            startup = min(container.startup, GOES_ON_WITHIN)
+            container = replace(container, started_at=roused, startup=startup)
         before = self._known.get(listed.id)
         if not container.lives:
             known = await self._diagnose(Known(container, listed.look), before)

@@ -17,6 +17,14 @@ SPEC = {"image": "localhost:5001/iris:1"}
 IRIS_1 = "/api/models/iris/versions/1"
 
 
+async def test_a_time_to_be_warm_that_is_none_is_refused_with_the_reason(router: Routed) -> None:
+    for warm, reason in (("mon-fri 8-18", "no time of the week"), ("daily 08:00-18:00 X", "zone")):
+        answer = await router.http.put(IRIS_1, json={**SPEC, "scaling": {"min": 0, "warm": [warm]}})
+        assert answer.status_code == 422
+        assert reason in answer.text
+    assert (await router.http.get(IRIS_1)).status_code == 404
+
+
 async def test_registering_creates_once_and_never_changes(router: Routed) -> None:
     created = await router.http.put(IRIS_1, json=SPEC)
     assert created.status_code == 201

@@ -1,6 +1,8 @@
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from examples_of import version
 from parts.cli_program import Call
 from parts.management_api import StandIn
 
@@ -83,6 +85,26 @@ def test_events_of_all_or_of_one(call: Call, api: StandIn) -> None:
     assert len(call("events").stdout.splitlines()) == 3
     assert "1 replica is ready" in call("events", "wine:1", "--limit", "5").stdout
     assert api.requests[-1].path == "/api/events?limit=5&version=wine%3A1"
+
+
+@pytest.mark.parametrize(
+    ("window", "told"),
+    [
+        ("daily 00:00-24:00 UTC", "kept warm: until 20"),
+        # No day is both today and, by any clock, the day after tomorrow.
+        ("{} 00:00-01:00 UTC", "kept warm: from 20"),
+    ],
+)
+def test_show_tells_when_a_version_is_kept_warm(
+    call: Call, api: StandIn, window: str, told: str
+) -> None:
+    key = api.add("iris", "1")
+    window = window.format(f"{datetime.now(UTC) + timedelta(days=2):%a}".lower())
+    warm = version(scaling={"min": 0, "warm": [window]})
+    api.records[key] = api.records[key].model_copy(update={"version": warm})
+    [line] = [each for each in call("show", "iris:1").stdout.splitlines() if "kept warm" in each]
+    assert told in line
+    assert line.endswith(f"({window})")
 
 
 def test_show_lists_the_versions_of_a_model_with_several(call: Call, api: StandIn) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 import pytest_asyncio
 from engine_cli import EngineCli
-from parts.backends import IRIS, Build, eventually, ready, replicas
+from parts.backends import IRIS, Build, eventually, exited, ready, replicas
 from parts.engine_backend import Backends
 
 from longshore.core.types import Replica, ReplicaState
+from longshore.plugins.engine import replicas as replicas_module
 from longshore.plugins.engine.backend import EngineBackend
 from longshore.plugins.engine.client import Client, EngineError
 
@@ -216,6 +217,32 @@ async def test_what_cannot_go_on_is_replaced(
     await awake(freezing, workload)
     assert [each[0] for each in shown()] != [container]
     assert "another one is started: it cannot be" in caplog.text
+
+
+async def test_one_that_does_not_answer_again_is_given_up_and_replaced(
+    freezing: EngineBackend,
+    workload: Build,
+    shown: Shown,
+    engine_cli: EngineCli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replicas_module, "GOES_ON_WITHIN", 1.0)
+    monkeypatch.setattr(replicas_module, "STOP_GRACE", 1)
+    replica = await awake(freezing, workload)
+    [(container, _, _)] = shown()
+    stop = "import os, signal; os.kill(int(open('/proc/1/task/1/children').read()), signal.SIGSTOP)"
+    await asyncio.to_thread(engine_cli.run, "exec", replica.id, "python3", "-c", stop)
+    await freezing.rest(IRIS)
+    await freezing.apply(workload())
+    (given_up,) = await eventually(freezing, exited)
+    assert given_up.reason.startswith("not ready within 1 s: ")
+    async with asyncio.timeout(30):
+        # Podman lists one that it is about to kill as one that lives.
+        look = "inspect", "--format={{.State.Status}}", container
+        while "exited" not in await asyncio.to_thread(engine_cli.run, *look):  # noqa: ASYNC110 - another program
+            await asyncio.sleep(0.1)
+    await awake(freezing, workload)
+    assert [each[0] for each in shown()] != [container]
 
 
 async def test_a_paused_replica_can_be_deleted(
