@@ -143,10 +143,6 @@ class Replicas:
             now=self._now(),
         )
         known.was_ready = known.was_ready or result.state is ReplicaState.READY
-        container = (container_status(item) or {}).get("state") or {}
-        started = (container.get("running") or {}).get("startedAt") or item["status"].get(
-            "startTime"
-        )
         reason, state = result.reason or (unhealthy if address else ""), result.state
         if known.needs_writable_root:
             # Others are about to take its place.
@@ -166,7 +162,7 @@ class Replicas:
             log_tail=known.told.log_tail if shows_log else (),
             node=item["spec"].get("nodeName") or "",
             scheduled_at=_scheduled_at(item),
-            started_at=moment(started),
+            started_at=started_at(item),
         )
         return Pod(item, result, replica, known.needs_writable_root)
 
@@ -219,6 +215,16 @@ def _worth_asking(pod: Json, known: _Known) -> str:
 def _age(pod: Json) -> tuple[str, str]:
     metadata = pod["metadata"]
     return metadata["creationTimestamp"], metadata["name"]
+
+
+def started_at(item: Json) -> datetime | None:
+    """Return when a pod's container began to run; None before that.
+
+    The pod's own start is when its node heard of it: the image may have to be pulled yet.
+    """
+    state = (container_status(item) or {}).get("state") or {}
+    began = state.get("running") or state.get("terminated") or {}
+    return moment(began.get("startedAt"))
 
 
 def _scheduled_at(item: Mapping[str, Any]) -> datetime | None:
