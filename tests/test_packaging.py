@@ -91,6 +91,7 @@ for point in entry_points(group="longshore.plugins"):
         "placement",
         "scaling",
         "sql_registry",
+        "wake_ahead",
     }
 
 
