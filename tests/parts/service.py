@@ -80,7 +80,7 @@ def service(kubectl: Kubectl, name: str) -> Iterator[str]:
     serving = threading.Thread(target=lambda: asyncio.run(serve()))
     serving.start()
     try:
-        assert known.wait(20), f"the cluster has not told of the Service {name}"
+        assert known.wait(60), f"the cluster has not told of the Service {name}"
         yield f"http://127.0.0.1:{proxy.port}"
     finally:
         over.set()
