@@ -91,6 +91,9 @@ class _Work:
     """Replicas were stopped on purpose; that they exited is no failure."""
     deleting: bool = False
     """By then there is no way back for them."""
+    at_rest: VersionRecord | None = None
+    """As it was read when it was found to be at rest, with nothing to do and nothing to write;
+    while that stands, and nothing of it runs, there is nothing to decide."""
 
     @property
     def busy(self) -> bool:
@@ -371,7 +374,7 @@ class Controller:
         key, name = record.version.key, record.version.placement.backend
         if key in self._woken:
             record = record.model_copy(update={"wish": Wish.RUN})
-        work = self._work.setdefault(key, _Work())
+        work = self._work.get(key) or self._work.setdefault(key, _Work())
         work.registered = record.version.created_at
         if name in world.away:
             world.steps[key] = record, _not_taken(Step(record.status), name, world.away[name])
@@ -387,6 +390,9 @@ class Controller:
             world.steps[key] = record, Step(status)
             return
         have = world.have.get(key)
+        if work.at_rest is record and not (have or work.busy or work.retry_now):
+            world.wanted[key], world.steps[key] = 0, (record, Step(record.status))
+            return
         if work.stopping and record.wish is Wish.RUN:
             if work.task and not work.deleting:
                 # Woken while the last requests were waited for: what was to go stays.
@@ -420,6 +426,8 @@ class Controller:
             work.retry_now = False
         if work.away and (work.busy or step.action is Action.APPLY):
             step = _not_taken(step, name, work.away)
+        rests = record.wish is not Wish.RUN and not have and step == Step(record.status)
+        work.at_rest = record if rests else None
         world.steps[key] = record, step
 
     async def _know_the_earlier_loads(self) -> None:

@@ -73,16 +73,20 @@ def workload_of(version: Version) -> Workload:
 
 def endpoints_of(have: WorkloadStatus | None) -> tuple[Endpoint, ...]:
     """Return the replicas that requests can go to."""
+    if have is None:
+        return ()
     return tuple(
         Endpoint(replica=replica.id, address=replica.address)
-        for replica in (have.replicas if have else ())
+        for replica in have.replicas
         if replica.state is ReplicaState.READY and replica.address
     )
 
 
 def surplus(have: WorkloadStatus | None, wanted: int) -> tuple[str, ...]:
     """Return the ids of live replicas beyond the wanted number: the youngest of them."""
-    live = [each for each in (have.replicas if have else ()) if _lives(each)]
+    if have is None:
+        return ()
+    live = [each for each in have.replicas if _lives(each)]
     return tuple(each.id for each in live[wanted:])
 
 

@@ -102,10 +102,13 @@ def _version_route(
 ) -> VersionRoute:
     if record.wish is not Wish.RUN:
         wanted = 0
-    leaving = () if wanted is None else surplus(have, wanted)
+    endpoints = endpoints_of(have)
+    if endpoints and wanted is not None:
+        leaving = surplus(have, wanted)
+        endpoints = tuple(each for each in endpoints if each.replica not in leaving)
     return VersionRoute(
         version=record.version,
-        endpoints=tuple(each for each in endpoints_of(have) if each.replica not in leaving),
+        endpoints=endpoints,
         state=status.state,
         reason=status.reason,
         hint=status.hint,

@@ -169,19 +169,24 @@ class Meter:
 
     def load(self, key: VersionKey, now: float) -> Load:
         """Return the numbers as the controller reads them."""
-        oldest = int(now) // _TICK - _TICKS
-        recent = sum(
-            count for tick, count in zip(self._ticks, self._arrivals, strict=True) if tick > oldest
-        )
         return Load(
             key=key,
             in_flight=self.in_flight,
             held=self.waiting,
             holds=self.holds.told(self.waiting) if self.holds else None,
-            rate=recent / (_TICK * _TICKS),
+            rate=self._recent(now) / (_TICK * _TICKS),
             last_request_at=_moment(self.last_request),
             last_answer_at=_moment(self.last_answer),
         )
+
+    def _recent(self, now: float) -> int:
+        """Return how many requests came within the last minute."""
+        oldest = int(now) // _TICK - _TICKS
+        if max(self._ticks) <= oldest:
+            # Most versions sleep, and all of them are asked in each pass.
+            return 0
+        pairs = zip(self._ticks, self._arrivals, strict=True)
+        return sum(count for tick, count in pairs if tick > oldest)
 
 
 def _later(one: float | None, other: float | None) -> float | None:

@@ -37,6 +37,7 @@ from longshore.plugins.sql_registry import calls, leases, rows
 from longshore.plugins.sql_registry import tables as t
 from longshore.plugins.sql_registry.database import Database, reads, writes
 from longshore.plugins.sql_registry.difference import conflict
+from longshore.plugins.sql_registry.kept import KeptVersions
 
 DECISIONS_KEPT = 200
 """Per version."""
@@ -58,6 +59,7 @@ class SqlRegistry(Registry):
 
     def __init__(self, url: str) -> None:
         self.database = Database(url)
+        self._kept = KeptVersions()
 
     async def open(self) -> None:
         """Make or upgrade the tables."""
@@ -142,12 +144,12 @@ class SqlRegistry(Registry):
         found = sql.execute(rows.select_versions().where(t.versions.c.model == name)).all()
         if not found:
             raise rows.no_model(sql, name)
-        return rows.as_models(found)[0]
+        return rows.as_models((row, rows.record(row)) for row in found)[0]
 
     @reads
     def models(self, sql: Connection) -> Sequence[Model]:
         """Return everything, by one query."""
-        return rows.as_models(sql.execute(rows.select_versions()))
+        return self._kept.models(sql)
 
     @reads
     def version(self, sql: Connection, key: VersionKey) -> VersionRecord:

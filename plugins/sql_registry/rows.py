@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from longshore.core.errors import NotFound
 from longshore.core.names import VersionKey
@@ -40,7 +40,7 @@ def version_id(sql: Connection, key: VersionKey) -> int | None:
     return sql.scalar(select(versions.c.id).where(*of_key(key)))
 
 
-def record(row: Row[Any]) -> VersionRecord:
+def record(row: Any) -> VersionRecord:
     """Return the version in a row of ``select_versions``."""
     return VersionRecord(
         version=Version(
@@ -57,17 +57,21 @@ def record(row: Row[Any]) -> VersionRecord:
     )
 
 
-def as_models(rows: Iterable[Row[Any]]) -> list[Model]:
-    """Return the models in rows of ``select_versions``, by name."""
-    by_name: dict[str, list[Row[Any]]] = {}
-    for row in rows:
-        by_name.setdefault(row.model, []).append(row)
+def as_models(found: Iterable[tuple[Any, VersionRecord]]) -> list[Model]:
+    """Return the models of all these versions, by name.
+
+    Args:
+        found: rows of ``select_versions``, each with the version in it.
+    """
+    by_name: dict[str, list[tuple[Any, VersionRecord]]] = {}
+    for row, version in found:
+        by_name.setdefault(row.model, []).append((row, version))
     return [
         Model(
             name=name,
-            traffic=of_model[0].traffic,
-            created_at=of_model[0].model_created_at,
-            versions=tuple(record(row) for row in of_model),
+            traffic=of_model[0][0].traffic,
+            created_at=of_model[0][0].model_created_at,
+            versions=tuple(version for _, version in of_model),
         )
         # Sorted here: PostgreSQL's order is that of its locale.
         for name, of_model in sorted(by_name.items())

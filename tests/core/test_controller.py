@@ -1,23 +1,32 @@
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pluggy
 import pytest
-from examples_of import NOON, version
+from examples_of import NOON, replica, version
 from parts.memory_backend import MemoryBackend
 from parts.routed import until
 
 from longshore import Event, Load, ScaleWish, Version, VersionKey, Workload, hookimpl
-from longshore.core import hookspecs
+from longshore.core import controller, hookspecs
 from longshore.core.controller import Controller
-from longshore.core.convergence import workload_of
+from longshore.core.convergence import Step, converge, workload_of
 from longshore.core.errors import Unavailable, WorkloadFailed
 from longshore.core.hooks import Hooks
-from longshore.core.types import ReplicaState, State, VersionStatus, Wish
+from longshore.core.types import (
+    ReplicaState,
+    State,
+    VersionRecord,
+    VersionStatus,
+    Wish,
+    WorkloadStatus,
+)
 from longshore.plugins.sql_registry.registry import SqlRegistry
 from longshore.router.admission import Slot
 from longshore.router.errors import NotReady
@@ -822,3 +831,37 @@ async def test_woken_while_it_is_removed_nothing_goes_to_what_is_on_its_way_out(
     world.backend.held.set()
     await world.passes(3)
     assert world.endpoints() == ["replica-2"]
+
+
+async def test_what_is_at_rest_is_left_alone_until_something_about_it_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided = Counter[VersionKey]()
+
+    def counted(record: VersionRecord, *arguments: Any, **more: Any) -> Step:
+        decided[record.version.key] += 1
+        return converge(record, *arguments, **more)
+
+    monkeypatch.setattr(controller, "converge", counted)
+    await asleep(world)
+    await world.passes(2)
+    before = decided[IRIS]
+    await world.passes(5)
+    assert decided[IRIS] == before, "a thousand that sleep are to cost next to nothing"
+
+    # Somebody starts a container by hand, or one that was believed to be gone is not.
+    runs = WorkloadStatus(key=IRIS, fingerprint="of old", replicas=(replica(),))
+    world.backend.running[IRIS] = runs
+    await world.passes(2)
+    assert world.backend.calls == ["delete iris:1"]
+
+    world.backend.away = True
+    await world.passes(2)
+    assert "does not answer" in (await world.status()).reason
+    world.backend.away = False
+    await world.passes(2)
+    assert (await world.status()).reason == ""
+
+    await world.registry.set_wish(IRIS, Wish.RUN, "test")
+    await world.passes(2)
+    assert world.backend.calls == ["delete iris:1", "apply iris:1 1"]

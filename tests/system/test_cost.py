@@ -89,13 +89,17 @@ def test_a_thousand_sleeping_versions_cost_little(at_rest: Up) -> None:
     at_rest.start()
     process = at_rest.process.pid
     time.sleep(15)
-    before, begun = cpu_seconds(process), time.monotonic()
-    time.sleep(30)
-    share = (cpu_seconds(process) - before) / (time.monotonic() - begun)
+    # Others who work on the machine make all of it slower; one quiet half minute will do.
+    for _ in range(3):
+        before, begun = cpu_seconds(process), time.monotonic()
+        time.sleep(30)
+        share = (cpu_seconds(process) - before) / (time.monotonic() - begun)
+        if share < 0.02:
+            break
     grew = resident(process) - empty
     print(f"\n{grew / MIB:.0f} MiB more than none, {share:.2%} of a core")
     assert grew < 100 * MIB
-    assert share < 0.1, "the aim is 2%; see docs/performance.md"
+    assert share < 0.02
 
 
 @pytest.mark.engine
