@@ -164,6 +164,8 @@ class Controller:
         self._have: dict[str, Sequence[WorkloadStatus]] = {}
         self._found: dict[VersionKey, VersionStatus] = {}
         self._loads_saved = now()
+        self._saved: Mapping[VersionKey, Load] = {}
+        """What was written of each version then; empty where another may have written since."""
         self._earlier: Mapping[VersionKey, Load] | None = None
         """What was observed before this controller came."""
         self._next_try: datetime | None = None
@@ -230,7 +232,7 @@ class Controller:
 
     def leadership_changed(self) -> None:
         """Begin to act, by a full pass at once; or cease to, in the midst of whatever is done."""
-        self._led_since = self._now()
+        self._led_since, self._saved = self._now(), {}
         if not self._leadership.leads:
             for task in self._tasks:
                 task.cancel()
@@ -570,8 +572,10 @@ class Controller:
             if events:
                 await self._registry.add_events(events)
             if self._now() - self._loads_saved > LOADS_EVERY:
-                await self._registry.save_loads(self._table.loads())
-                self._loads_saved = self._now()
+                loads = {load.key: load for load in self._table.loads()}
+                news = [each for key, each in loads.items() if self._saved.get(key) != each]
+                await self._registry.save_loads(news)
+                self._loads_saved, self._saved = self._now(), loads
         except Unavailable as error:
             # The next pass finds the same differences and writes them.
             log.warning("the registry does not answer: %s", error.message)

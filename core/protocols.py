@@ -125,7 +125,11 @@ class Registry(Protocol):
         """
 
     async def save_loads(self, loads: Sequence[Load]) -> None:
-        """Keep the newest load of each version; versions that are gone are passed over."""
+        """Keep the newest load of each version; versions that are gone are passed over.
+
+        Where one does not know when the last request or answer was, what was saved of it stays: a
+        router knows only of those since its start.
+        """
 
     async def loads(self) -> Mapping[VersionKey, Load]:
         """Return the load that was last saved of each version."""

@@ -227,13 +227,19 @@ class SqlRegistry(Registry):
     def save_loads(self, sql: Connection, loads: Sequence[Load]) -> None:
         """Overwrite the loads; each version got its row when it was registered."""
         if loads:
-            columns = ("in_flight", "held", "rate", "last_request_at", "last_answer_at")
+            counts = ("in_flight", "held", "rate")
+            times = (t.loads.c.last_request_at, t.loads.c.last_answer_at)
+            columns = (*counts, *(time.name for time in times))
             this = select(t.versions.c.id).where(*_this_version()).scalar_subquery()
+            known = {
+                time.name: func.coalesce(bindparam(f"new_{time.name}", type_=time.type), time)
+                for time in times
+            }
             sql.execute(
                 update(t.loads)
                 .where(t.loads.c.version_id == this)
-                .values({name: bindparam(f"new_{name}") for name in columns})
-                .values(saved_at=utc_now()),
+                .values({name: bindparam(f"new_{name}") for name in counts})
+                .values(saved_at=utc_now(), **known),
                 [
                     _named(load.key) | {f"new_{name}": getattr(load, name) for name in columns}
                     for load in loads

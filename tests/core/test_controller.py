@@ -144,6 +144,23 @@ async def test_of_many_that_are_lost_the_most_called_come_back_first(world: Worl
     ]
 
 
+async def test_when_a_version_was_last_called_outlives_the_start_of_another_controller(
+    world: World,
+) -> None:
+    await world.registry.add_version(version(), [])
+    called = Load(key=IRIS, in_flight=2, last_request_at=NOON, last_answer_at=NOON)
+    await world.registry.save_loads([called])
+    await world.passes()
+    world.clock.forward(31)
+    await world.passes()
+    at_rest = called.model_copy(update={"in_flight": 0})
+    assert await world.registry.loads() == {IRIS: at_rest}
+    world.clock.forward(31)
+    with Slot(world.table, world.table.version("iris", "1")):
+        await world.passes()
+        assert (await world.registry.loads())[IRIS].in_flight == 1
+
+
 async def test_what_is_registered_no_more_is_removed(world: World) -> None:
     await world.registry.add_version(version(), [])
     await world.passes()
