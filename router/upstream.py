@@ -19,6 +19,7 @@ from yarl import URL
 from longshore.core.types import Limits
 from longshore.router import ejection
 from longshore.router.admission import Slot
+from longshore.router.connector import Connector
 from longshore.router.errors import ReplicaFailed, RequestError, TimedOut
 from longshore.router.headers import RawHeaders
 from longshore.router.holding import elsewhere
@@ -89,7 +90,7 @@ class Upstream:
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_start_clock)
         async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE),
+            connector=Connector(keep=IDLE),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=_UNASKED,

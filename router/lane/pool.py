@@ -3,8 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from longshore.router.lane.opening import Opening
 from longshore.router.lane.wire import MOST_REMEMBERED, AnswerHead, parse_answer
+from longshore.router.opening import Opening
 from longshore.router.table import Replica
 from longshore.router.upstream import IDLE
 
@@ -99,7 +99,7 @@ class Pool:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._idle: dict[bytes, list[Connection]] = {}
-        self._opening: dict[bytes, Opening] = {}
+        self._opening: dict[bytes, Opening[Connection]] = {}
         """Where somebody waits for a connection."""
 
     def take(self, host: bytes) -> Connection | None:
@@ -129,6 +129,7 @@ class Pool:
             opening = self._opening[host] = Opening(
                 lambda: self._connect(replica, within),
                 lambda connection: self.give(connection, self._loop.time()),
+                lambda connection: connection.transport.is_closing(),
                 lambda: self._opening.pop(host, None),
             )
         return await opening.connection()

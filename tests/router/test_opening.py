@@ -1,8 +1,8 @@
 """Connections to a replica are opened a few at a time, however many requests wait for one."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import pytest
 from parts.crewed import Caller
@@ -11,21 +11,16 @@ from parts.replica import Replica
 from parts.routed import model_route, route, routed, until
 
 from longshore.core.types import State
-from longshore.router.lane.opening import AT_ONCE, Opening
-from longshore.router.lane.pool import Connection
+from longshore.router.opening import AT_ONCE, Opening
 
 SLOW_SERVER = Path(__file__).with_name("slow_server.py")
 
 
-class Fake:
-    """A connection, as far as those who wait for one look at it."""
+@dataclass(eq=False)
+class Connection:
+    """One to a replica, as far as those who wait for one look at it."""
 
-    def __init__(self) -> None:
-        self.closing = False
-        self.transport = self
-
-    def is_closing(self) -> bool:
-        return self.closing
+    ended: bool = False
 
 
 class Desk:
@@ -35,7 +30,7 @@ class Desk:
         self.attempts: list[asyncio.Future[Connection]] = []
         self.idle: list[Connection] = []
         self.overs = 0
-        self.opening = Opening(self._connect, self.give, self._over)
+        self.opening = Opening(self._connect, self.give, lambda each: each.ended, self._over)
 
     async def _connect(self) -> Connection:
         self.attempts.append(asyncio.get_running_loop().create_future())
@@ -48,14 +43,10 @@ class Desk:
     def _over(self) -> None:
         self.overs += 1
 
-    async def ask(self, count: int) -> "list[asyncio.Task[Connection]]":
+    async def ask(self, count: int) -> list[asyncio.Task[Connection]]:
         asking = [asyncio.create_task(self.opening.connection()) for _ in range(count)]
         await settled()
         return asking
-
-
-def fake() -> Connection:
-    return cast("Connection", Fake())
 
 
 async def settled() -> None:
@@ -67,7 +58,7 @@ async def test_few_are_opened_at_a_time_and_handed_out_in_order() -> None:
     desk = Desk()
     asking = await desk.ask(AT_ONCE + 2)
     assert len(desk.attempts) == AT_ONCE
-    made = fake()
+    made = Connection()
     desk.attempts[2].set_result(made)
     await settled()
     assert asking[0].result() is made
@@ -75,9 +66,9 @@ async def test_few_are_opened_at_a_time_and_handed_out_in_order() -> None:
     assert await until(lambda: len(desk.attempts) == AT_ONCE + 1)
     for each in desk.attempts:
         if not each.done():
-            each.set_result(fake())
+            each.set_result(Connection())
     assert await until(lambda: len(desk.attempts) == AT_ONCE + 2)
-    desk.attempts[-1].set_result(fake())
+    desk.attempts[-1].set_result(Connection())
     assert len({id(each) for each in await asyncio.gather(*asking)}) == AT_ONCE + 2
     assert await until(lambda: desk.overs)
     assert desk.idle == []
@@ -86,11 +77,11 @@ async def test_few_are_opened_at_a_time_and_handed_out_in_order() -> None:
 async def test_one_whose_request_was_answered_goes_to_whoever_waits() -> None:
     desk = Desk()
     asking = await desk.ask(AT_ONCE + 1)
-    given = fake()
+    given = Connection()
     desk.give(given)
     assert await asking[0] is given
     for each in desk.attempts:
-        each.set_result(fake())
+        each.set_result(Connection())
     await asyncio.gather(*asking)
     assert len(desk.attempts) == AT_ONCE
 
@@ -98,7 +89,7 @@ async def test_one_whose_request_was_answered_goes_to_whoever_waits() -> None:
 async def test_whoever_leaves_with_a_connection_gives_it_on() -> None:
     desk = Desk()
     first, second = await desk.ask(2)
-    made = fake()
+    made = Connection()
     desk.give(made)
     first.cancel()
     assert await second is made
@@ -110,9 +101,9 @@ async def test_whoever_leaves_with_a_connection_gives_it_on() -> None:
 async def test_one_that_ended_meanwhile_is_not_used() -> None:
     desk = Desk()
     [asking] = await desk.ask(1)
-    ended, other = fake(), fake()
+    ended, other = Connection(), Connection()
     desk.give(ended)
-    cast("Fake", ended).closing = True
+    ended.ended = True
     await settled()
     desk.give(other)
     assert await asking is other
@@ -131,18 +122,23 @@ async def test_a_replica_that_takes_none_fails_all_who_wait(error: Exception) ->
 async def test_a_replica_that_takes_others_is_only_busy() -> None:
     desk = Desk()
     asking = await desk.ask(2)
-    desk.give(fake())
+    desk.give(Connection())
     desk.attempts[0].set_exception(TimeoutError())
     desk.attempts[1].set_exception(TimeoutError())
     await settled()
     assert not asking[1].done()
-    desk.attempts[2].set_result(fake())
+    desk.attempts[2].set_result(Connection())
     await asyncio.gather(*asking)
 
 
 @pytest.mark.timeout(100)
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/models/iris/predict", "/v1/models/iris/versions/1/raw/predict"],
+    ids=["the lane", "the long way"],
+)
 async def test_what_was_held_does_not_overrun_a_server_that_is_slow_to_accept(
-    state: Path, tmp_path: Path
+    state: Path, tmp_path: Path, path: str
 ) -> None:
     with program(tmp_path / "log", str(SLOW_SERVER)) as server:
         async with routed(state) as router:
@@ -150,7 +146,7 @@ async def test_what_was_held_does_not_overrun_a_server_that_is_slow_to_accept(
             asleep = {"endpoints": (), "state": State.ASLEEP, "coming": True}
             await router.table.update(model_route(awake.model_copy(update=asleep)))
             callers = [await Caller(router.port).connect() for _ in range(800)]
-            asking = [asyncio.create_task(each.ask()) for each in callers]
+            asking = [asyncio.create_task(each.ask(path)) for each in callers]
             assert await until(lambda: router.table.holding.requests == len(callers), 30)
             await router.table.update(model_route(awake))
             await asyncio.gather(*asking)

@@ -10,44 +10,52 @@ connection: one that was just opened, or one whose request was answered meanwhil
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from longshore.router.lane.pool import Connection
+C = TypeVar("C")
 
 AT_ONCE = 4
-"""Connections that are opened to one replica at a time, by one router process."""
+"""Connections that are opened to one replica at a time, by each way of one router process."""
 
 SETTLE = 0.002
 """Seconds for which one that was opened still counts: the replica has yet to take it."""
 
 
-class Opening:
+class Opening(Generic[C]):
     """Those who wait for a connection to one replica, and what is opened for them.
 
     Args:
         connect: opens a connection.
-        give: takes a connection that nobody waits for any more.
+        give: takes a connection that was opened, or that nobody waits for any more, and calls
+            ``take``.
+        ended: tells whether a connection ended meanwhile.
         over: called when nobody waits and nothing is opened.
     """
 
     def __init__(
         self,
-        connect: "Callable[[], Awaitable[Connection]]",
-        give: "Callable[[Connection], None]",
+        connect: Callable[[], Awaitable[C]],
+        give: Callable[[C], None],
+        ended: Callable[[C], bool],
         over: Callable[[], object],
     ) -> None:
         self._connect = connect
         self._give = give
+        self._ended = ended
         self._over = over
         self._loop = asyncio.get_running_loop()
-        self._line: deque[asyncio.Future[Connection]] = deque()
+        self._line: deque[asyncio.Future[C]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._settling = 0
         self._got = 0
         """How many connections were handed over; tells whether the replica takes any."""
 
-    async def connection(self) -> "Connection":
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for a connection."""
+        return any(not turn.done() for turn in self._line)
+
+    async def connection(self) -> C:
         """Wait for a connection.
 
         Raises:
@@ -55,7 +63,7 @@ class Opening:
             OSError: it refused it.
         """
         while True:
-            turn: asyncio.Future[Connection] = self._loop.create_future()
+            turn: asyncio.Future[C] = self._loop.create_future()
             self._line.append(turn)
             self._open()
             try:
@@ -65,10 +73,10 @@ class Opening:
                     self._give(turn.result())
                 raise
             # It may have ended since.
-            if not connection.transport.is_closing():
+            if not self._ended(connection):
                 return connection
 
-    def take(self, connection: "Connection") -> bool:
+    def take(self, connection: C) -> bool:
         """Hand a connection to the first who waits; return whether somebody does."""
         self._got += 1
         while self._line:
@@ -101,7 +109,7 @@ class Opening:
         before = self._got
         try:
             connection = await self._connect()
-        except (OSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - told to those who wait, who know what to do
             # A replica that takes others is only busy, and those who wait have their turn yet.
             if self._got == before:
                 self._tell(error)
