@@ -65,15 +65,23 @@ class Held:
         size: bytes of it that were read.
         since: when it came, in seconds since the epoch.
         tell: called once with what becomes of it, unless it leaves before.
+        again: whether it waits because no replica took its connection.
     """
 
-    __slots__ = ("_queue", "_tell", "since", "size", "slot", "until")
+    __slots__ = ("_queue", "_tell", "again", "since", "size", "slot", "until")
 
     def __init__(
-        self, queue: "Queue", size: int, since: float, tell: Callable[[Outcome], None]
+        self,
+        queue: "Queue",
+        size: int,
+        since: float,
+        tell: Callable[[Outcome], None],
+        *,
+        again: bool,
     ) -> None:
         self._queue = queue
         self._tell = tell
+        self.again = again
         self.size = size
         self.since = since
         self.until: float | None = None
@@ -198,7 +206,7 @@ class Holding:
             size: how many bytes of it were read.
             tell: called once, and never from within: with its slot, or why it gets none.
             why: why it found no slot; raised where it is not to wait.
-            refused_since: when it came, in seconds since the epoch, if every replica refuses its
+            refused_since: when it came, in seconds since the epoch, if no replica takes its
                 connection: they are gone, and others come soon, or it hears why they do not.
 
         Raises:
@@ -214,8 +222,9 @@ class Holding:
             queue = version.queue = Queue(self, version, now)
             self._queues[queue] = None
             version.meter.begin_holds(now)
-        held = Held(queue, size, refused_since or now, tell)
-        queue.well = queue.well or refused_since is not None
+        again = refused_since is not None
+        held = Held(queue, size, refused_since or now, tell, again=again)
+        queue.well = queue.well or again
         queue.add(held)
         if self._sweeping is None:
             self._wind()
@@ -359,13 +368,13 @@ async def admitted(table: "Table", version: "RoutedVersion", client: "Client") -
 
 
 async def elsewhere(slot: Slot, why: LongshoreError, since: float) -> None:
-    """Wait until a request whose connection every replica refused has a slot on another one.
+    """Wait until a request whose connection no replica took has a slot on another one.
 
     Nothing of it was sent.
 
     Args:
         slot: the request's; while it waits, the slot rests.
-        why: how the last replica refused it; raised where it is not to wait.
+        why: how the last replica failed it; raised where it is not to wait.
         since: when the request came, in seconds since the epoch.
 
     Raises:

@@ -115,7 +115,7 @@ class Upstream:
         Args:
             slot: where to; it may move to another replica as long as nothing was sent.
             request: what to send.
-            patient: wait for another replica where every one refuses the connection.
+            patient: wait for another replica where none takes the connection.
 
         Raises:
             TimedOut: one of the version's limits was reached.
@@ -147,16 +147,19 @@ class Upstream:
     async def _begin(
         self, slot: Slot, request: Outgoing, limits: Limits, *, patient: bool
     ) -> ClientResponse:
-        came = slot.table.clock()
+        came, waited = slot.table.clock(), False
         while True:
             try:
                 return await self._send(slot, request, limits)
             except _NotSent as error:
                 if slot.move():
                     continue
-                if not patient or isinstance(error.told, TimedOut):
+                # One that is gone may let connections time out before it refuses them; one that
+                # does so once more is there, and takes none.
+                if not patient or (waited and isinstance(error.told, TimedOut)):
                     raise error.told from error.__cause__
                 await elsewhere(slot, error.told, came)
+                waited = True
 
     async def _send(self, slot: Slot, request: Outgoing, limits: Limits) -> ClientResponse:
         assert self._session is not None  # noqa: S101 - requests come only while it runs

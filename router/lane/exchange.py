@@ -134,7 +134,7 @@ class Exchange:
                 if self._slot.move():
                     continue
                 self._connecting = None
-                if isinstance(error, TimeoutError) or not self._wait(error):
+                if not self._wait(error):
                     self._fail(_unreachable(self._slot, error))
                 return
             body, self._waiting = b"".join(self._waiting or ()), None
@@ -142,8 +142,15 @@ class Exchange:
             self._use(connection, body)
             return
 
-    def _wait(self, error: OSError) -> bool:
-        """Leave the request to wait for another replica; return whether it does."""
+    def _wait(self, error: Exception) -> bool:
+        """Leave the request to wait for another replica; return whether it does.
+
+        One that is gone may let connections time out before it refuses them; one that does so once
+        more is there, and takes none.
+        """
+        held = self._slot.held
+        if isinstance(error, TimeoutError) and held and held.again:
+            return False
         lane, client, pieces = self._lane, self.client, self._waiting or []
         size = sum(map(len, pieces))
         why = _unreachable(self._slot, error)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from parts.routed import Routed, model_route, route, routed, until
 from longshore.core.names import VersionKey
 from longshore.core.routes import VersionRoute
 from longshore.core.types import Address, Endpoint, State
+from longshore.router import ejection
 
 IRIS = VersionKey("iris", "1")
 
@@ -324,25 +325,47 @@ async def test_the_total_limit_in_mid_answer_cuts_off(router: Routed) -> None:
         await router.http.get("/v1/models/iris/versions/1/raw/")
 
 
-async def test_a_connection_that_does_not_come_about_is_a_504(router: Routed) -> None:
+@pytest.fixture
+def unreachable() -> Iterator[Replica]:
+    """A replica that takes no connection, and refuses none."""
     full = socket.socket()
     full.bind(("127.0.0.1", 0))
     full.listen(0)
     port = full.getsockname()[1]
     callers = [socket.socket() for _ in range(4)]
-    try:
-        for caller in callers:
-            caller.setblocking(False)
-            caller.connect_ex(("127.0.0.1", port))
-        replica = Replica(port=port)
-        await router.table.update(
-            model_route(route(replica, limits={"connect": 0.2, "first_byte": 0.1}))
-        )
-        document = problem(await router.predict(), 504, "time-out")
-        assert (document["phase"], document["limit"]) == ("connect", 0.2)
-    finally:
-        for each in (full, *callers):
-            each.close()
+    for caller in callers:
+        caller.setblocking(False)
+        caller.connect_ex(("127.0.0.1", port))
+    yield Replica(port=port)
+    for each in (full, *callers):
+        each.close()
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_connection_that_does_not_come_about_is_a_504(
+    router: Routed, unreachable: Replica, path: str
+) -> None:
+    limits = {"connect": 0.2, "first_byte": 0.1}
+    await router.table.update(model_route(route(unreachable, limits=limits)))
+    document = problem(await router.http.post(path, content=b"[1]"), 504, "time-out")
+    assert (document["phase"], document["limit"]) == ("connect", 0.2)
+    load = router.table.load(IRIS)
+    assert (load.in_flight, load.held) == (0, 0)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_request_whose_connection_does_not_come_about_waits_for_another_replica(
+    router: Routed, unreachable: Replica, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is for a while where a replica was killed, or its machine."""
+    monkeypatch.setattr(ejection, "FIRST", 30)
+    await router.table.update(model_route(route(unreachable, limits={"connect": 0.2})))
+    asking = [asyncio.create_task(router.http.post(path, content=b"[1]")) for _ in range(20)]
+    assert await until(lambda: router.table.load(IRIS).held == 20)
+    alive = await router.serving(echo)
+    answers = await asyncio.gather(*asking)
+    assert {(each.status_code, each.text) for each in answers} == {(200, "[1]")}
+    assert len(alive.requests) == 20
 
 
 async def test_a_full_replica_refuses_at_once_with_retry_after(router: Routed) -> None:
