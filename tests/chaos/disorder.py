@@ -1,16 +1,30 @@
-"""What goes wrong, or is changed, while requests come: one thing after the other, at random."""
+"""What goes wrong, or is changed, while requests come: one thing after the other, at random.
 
-import contextlib
+What depends on where replicas run is in ``on_engine`` and ``on_cluster``.
+"""
+
+import os
 import random
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
-from engine_cli import EngineCli
+from chaos.verdict import Kill
+from parts.platform import LONGSHORE
+
+PLACE = os.environ.get("CHAOS_BACKEND", "engine")
+"""Where replicas run: ``engine`` or ``kubernetes``."""
+
+SEED = int(os.environ.get("LONGSHORE_CHAOS_SEED", time.time_ns() % 1_000_000))
+
+PACE = 50
+"""Requests a second while nothing else is wanted."""
 
 BURST = 3.0
 """By how much the load grows for a while, so that the version is scaled."""
@@ -72,20 +86,13 @@ class Program:
 
 @dataclass
 class Platform:
-    """What is put into disorder: two controllers and a router, on one database and engine."""
+    """What is put into disorder: two controllers and a router, on one database and backend."""
 
     controllers: Sequence[Program]
     router: Program
-    engine: EngineCli
-    owner: str
-    """Id of the installation, which its containers carry."""
-    service: "subprocess.Popen[bytes]"
-    """Podman's, that all of them use."""
     image: str
-    options: Sequence[str]
+    options: Sequence[str] = ()
     """For each registration of a version of the model."""
-    client: Callable[..., str]
-    """Runs the command line against the router."""
     number: int = 1
     """Of the version that gets the requests."""
 
@@ -94,9 +101,26 @@ class Platform:
         """That version."""
         return f"behave:{self.number}"
 
+    def client(self, *arguments: str) -> str:
+        """Run a command as a user does, again where no controller is there to take it."""
+        deadline = time.monotonic() + 90
+        while True:
+            done = subprocess.run(
+                [LONGSHORE, *arguments],
+                env={**os.environ, "LONGSHORE_URL": self.router.url},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=120,
+            )
+            if not done.returncode:
+                return done.stdout
+            assert time.monotonic() < deadline, f"{arguments}: {done.stdout}{done.stderr}"
+            time.sleep(0.5)
+
 
 @dataclass
-class Disorder:
+class Disorder(ABC):
     """Makes it, and counts.
 
     Args:
@@ -105,12 +129,16 @@ class Disorder:
         pace: requests a second while nothing else is wanted.
     """
 
+    kinds: ClassVar[Sequence[str]]
+    """What it makes, each a method; one that is named twice comes twice as often."""
+    options: ClassVar[Sequence[str]]
+    """For each registration of a version."""
+
     platform: Platform
     chance: random.Random
     pace: float
     counts: Counter[str] = field(default_factory=Counter)
-    kills: dict[str, float] = field(default_factory=dict)
-    """When each replica that was killed was so, on the monotonic clock; by its name."""
+    kills: list[Kill] = field(default_factory=list)
     factor: float = 1.0
 
     def rate(self) -> float:
@@ -121,30 +149,28 @@ class Disorder:
         """Make disorder for so long."""
         over = time.monotonic() + seconds
         while time.monotonic() < over:
-            kind = self.chance.choice(KINDS)
+            kind = self.chance.choice(self.kinds)
             self.counts[kind] += 1
             print(f"{time.monotonic():.2f} {kind}")
             getattr(self, kind)()
             time.sleep(self.chance.uniform(0.5, 3))
 
+    @abstractmethod
+    def kill(self) -> str | None:
+        """Kill a replica, in the midst of whatever it does; return its name, if there was one."""
+
     def kill_a_replica(self) -> None:
-        """Kill a container, in the midst of whatever it does."""
-        found = self.platform.engine.run(
-            *("ps", "--format", "{{.Names}}"),
-            *("--filter", f"label=io.longshore.owner={self.platform.owner}"),
-        ).split()
-        if found:
-            victim = self.chance.choice(found)
-            with contextlib.suppress(subprocess.CalledProcessError):  # gone by itself
-                self.platform.engine.run("kill", victim)
-                self.kills[victim] = time.monotonic()
+        """Kill one, and note it."""
+        began = time.monotonic()
+        if victim := self.kill():
+            self.kills.append(Kill(victim, began, time.monotonic()))
 
     def put_to_sleep(self) -> None:
         """Let a user put the version to sleep, while others call it."""
         self.platform.client("sleep", self.platform.version)
 
-    def scale(self) -> None:
-        """Let more requests come for a while, so that it takes more replicas."""
+    def burst(self) -> None:
+        """Let more requests come for a while."""
         self.factor = BURST
         time.sleep(4)
         self.factor = 1.0
@@ -165,21 +191,10 @@ class Disorder:
         time.sleep(self.chance.uniform(0, 2))
         victim.start()
 
-    def slow_the_engine(self) -> None:
-        """Let the engine answer nobody for a while."""
-        self.platform.service.send_signal(signal.SIGSTOP)
+    def halt(self, process: "subprocess.Popen[bytes]") -> None:
+        """Let a process stand still for a while."""
+        process.send_signal(signal.SIGSTOP)
         try:
             time.sleep(self.chance.uniform(0.5, 3))
         finally:
-            self.platform.service.send_signal(signal.SIGCONT)
-
-
-KINDS = (
-    "kill_a_replica",
-    "kill_a_replica",
-    "put_to_sleep",
-    "scale",
-    "update",
-    "kill_a_controller",
-    "slow_the_engine",
-)
+            process.send_signal(signal.SIGCONT)

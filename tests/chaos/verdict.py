@@ -2,13 +2,27 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from parts.steady_load import Answer, Load
 
-BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
+
+@dataclass(frozen=True)
+class Kill:
+    """A replica that was killed; a pod may be so again and again."""
+
+    replica: str
+    began: float
+    """When, on the monotonic clock: not before this,"""
+    over: float
+    """and not after this."""
+
+    def explains(self, answer: Answer) -> bool:
+        """Return whether a request that the replica failed was under way then."""
+        under_way = answer.at < self.over and self.began < answer.ended
+        return answer.replica == self.replica and under_way
 
 
 @dataclass(frozen=True)
@@ -42,12 +56,12 @@ class Verdict:
         return "\n".join(lines)
 
 
-def judge(load: Load, kills: Mapping[str, float]) -> Verdict:
+def judge(load: Load, kills: Sequence[Kill]) -> Verdict:
     """Count what became of the requests.
 
     Args:
         load: all of them.
-        kills: when each replica that was killed was so, on the monotonic clock; by its name.
+        kills: all replicas that were killed.
     """
     kinds: dict[str, list[Answer]] = {}
     for each in load.answers:
@@ -66,16 +80,19 @@ def judge(load: Load, kills: Mapping[str, float]) -> Verdict:
     )
 
 
-def _kind(answer: Answer, kills: Mapping[str, float]) -> str:
+def _kind(answer: Answer, kills: Iterable[Kill]) -> str:
     if answer.outcome in {"well", "wrong"}:
         return answer.outcome
-    if answer.status == 502 and answer.at < kills.get(answer.replica, 0):
+    if answer.status == 502 and any(each.explains(answer) for each in kills):
         return "cut off"
     return "refused" if answer.status == 503 else "lost"
 
 
-def write(page: Path, verdict: Verdict, counts: Mapping[str, int], run: Mapping[str, str]) -> None:
-    """Replace the generated part of the page."""
+def write(
+    page: Path, place: str, verdict: Verdict, counts: Mapping[str, int], run: Mapping[str, str]
+) -> None:
+    """Replace the part of the page that tells of a place."""
+    begin, end = f"<!-- chaos on {place}: begin -->", f"<!-- chaos on {place}: end -->"
     done = Counter(counts)
     rows = {
         "requests sent": verdict.sent,
@@ -97,6 +114,6 @@ def write(page: Path, verdict: Verdict, counts: Mapping[str, int], run: Mapping[
         "| --- | ---: |",
         *(f"| {name.replace('_', ' ')} | {count} |" for name, count in sorted(done.items())),
     ]
-    generated = "\n".join([BEGIN, *lines, END])
-    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    generated = "\n".join([begin, *lines, end])
+    pattern = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
     page.write_text(pattern.sub(lambda _: generated, page.read_text()))

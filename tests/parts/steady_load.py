@@ -77,6 +77,8 @@ class Answer:
     status: int = 0
     replica: str = ""
     """The one that failed, where the answer names it."""
+    ended: float = field(default_factory=time.monotonic)
+    """When its answer was there."""
 
 
 @dataclass
