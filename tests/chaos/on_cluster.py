@@ -18,6 +18,7 @@ class OnCluster(Disorder):
 
     kinds: ClassVar[Sequence[str]] = (
         "kill_a_replica",
+        "kill_a_replica",
         "delete_a_pod",
         "put_to_sleep",
         "scale",
