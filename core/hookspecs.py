@@ -91,11 +91,12 @@ def longshore_delete_image(
 
 @hookspec
 def longshore_profile_image(
-    image: "Image",
+    image: "Image", settings: "Settings"
 ) -> "Mapping[str, Evidence] | None | Awaitable[Mapping[str, Evidence] | None]":
     """Tell facts about an image; answers are merged, the first plugin wins; may be async.
 
     :param image: the image, resolved to its digest.
+    :param settings: the platform's settings, with the credentials for image registries.
     :return: facts by name, each with its evidence; an unknown fact is left out.
     """
 

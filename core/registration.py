@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from longshore.core.errors import InvalidInput, Refused, StartRefused
 from longshore.core.hooks import Answer, Hooks
+from longshore.core.images import profile_image, resolve_image
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Backend, Contract
 from longshore.core.settings import Settings
@@ -16,7 +17,6 @@ from longshore.core.types import (
     Decision,
     Evidence,
     HardwarePlan,
-    Image,
     ImageProfile,
     Node,
     NodeProfile,
@@ -67,8 +67,8 @@ class Registration:
         """
         backend = self._backend(spec)
         decisions: list[Decision] = []
-        image = await self._image(spec, decisions)
-        profile = await self._profile(image, decisions)
+        image = await resolve_image(self._hooks, self._settings, spec.image, decisions)
+        profile = await profile_image(self._hooks, self._settings, image, decisions)
         serving = self._serving(spec, profile, decisions)
         nodes = [await self._node(node) for node in await backend.nodes()]
         plan = await self._hardware(spec, profile, nodes, decisions)
@@ -92,52 +92,6 @@ class Registration:
                 hint=f"Enabled backends: {_listing(self._backends)}.",
             )
         return self._backends[name]
-
-    async def _image(self, spec: VersionSpec, decisions: list[Decision]) -> Image:
-        answer = await self._hooks.first(
-            "longshore_resolve_image", reference=spec.image, settings=self._settings
-        )
-        if answer is None:
-            raise InvalidInput(
-                f"no plugin could find the image {spec.image!r}",
-                pointer="/image",
-                hint="Enable a plugin that resolves images (the built-in one is called images), "
-                "or see Longshore's log for why it failed.",
-            )
-        image: Image = answer.value
-        decisions.append(
-            Decision(
-                hook="longshore_resolve_image",
-                plugin=answer.plugin,
-                outcome=image.pinned,
-                inputs={"reference": spec.image},
-                why="what the reference named at that moment; what runs is the digest",
-            )
-        )
-        return image
-
-    async def _profile(self, image: Image, decisions: list[Decision]) -> ImageProfile:
-        answers, failures = await self._hooks.every("longshore_profile_image", image=image)
-        facts: dict[str, Evidence] = {}
-        for answer in answers:
-            facts = {**answer.value, **facts}
-            decisions.append(
-                Decision(
-                    hook="longshore_profile_image",
-                    plugin=answer.plugin,
-                    outcome={
-                        name: fact.model_dump()["value"] for name, fact in answer.value.items()
-                    },
-                    why="; ".join(f"{name}: {fact.source}" for name, fact in answer.value.items()),
-                )
-            )
-        decisions += [
-            Decision(
-                hook="longshore_profile_image", plugin=each.plugin, outcome=None, why=str(each)
-            )
-            for each in failures
-        ]
-        return ImageProfile(image=image, facts=facts)
 
     def _serving(
         self, spec: VersionSpec, profile: ImageProfile, decisions: list[Decision]

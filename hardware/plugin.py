@@ -2,16 +2,20 @@
 
 import platform
 import ssl
+from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import httpx
-from pydantic import JsonValue
 
-from longshore.core.errors import InvalidInput
+from longshore.core.errors import InvalidInput, LongshoreError
 from longshore.core.hookspecs import hookimpl
-from longshore.core.settings import Settings
-from longshore.core.types import Confidence, Evidence, Image, ImageConfig
+from longshore.core.settings import Settings as PlatformSettings
+from longshore.core.types import Evidence, Image, ImageConfig
+from longshore.hardware.bounds import ImagesSettings
+from longshore.hardware.inspection import Inspector
+from longshore.hardware.layer_cache import LayerCache
 from longshore.hardware.manifests import (
     Manifest,
     Platform,
@@ -20,61 +24,81 @@ from longshore.hardware.manifests import (
     read_config,
     read_manifest,
 )
+from longshore.hardware.profile import profile
 from longshore.hardware.references import Reference
 from longshore.hardware.registry_client import RegistryClient
+from longshore.hardware.scan import Scan
 
 MOST_MANIFEST_BYTES = 4 << 20
 MOST_CONFIG_BYTES = 8 << 20
-MOST_LABELS = 64
-MOST_LABEL_LENGTH = 256
+CACHE_FOLDER = "images"
+"""In the state directory."""
+_MOST_REMEMBERED = 32
 
 # uname's words for what images call otherwise.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The image for one platform that is behind a reference."""
+
+    manifest: Manifest
+    digest: str
+    """Of what the reference names: the manifest, or the index that it is of."""
+    offered: tuple[str, ...]
+    """The platforms of the index; empty where there is none."""
+    platform: str
+    """As the index calls it; empty where there is none."""
 
 
 class Plugin:
     """Reads registries over HTTPS, or plain HTTP where that is allowed.
 
     Args:
+        settings: an operator's.
         wanted: platform to take from an image for several; this machine's if left out.
     """
 
-    def __init__(self, wanted: Platform | None = None) -> None:
+    Settings = ImagesSettings
+
+    def __init__(
+        self, settings: ImagesSettings | None = None, *, wanted: Platform | None = None
+    ) -> None:
+        self._settings = settings or ImagesSettings()
         self._wanted = wanted or this_machine()
+        self._inspector = Inspector(self._settings)
+        self._remembered: OrderedDict[str, _Chosen] = OrderedDict()
+        """By digest, for an image's profile is asked for right after it was resolved."""
 
     @hookimpl
-    async def longshore_resolve_image(self, reference: str, settings: Settings) -> Image:
+    async def longshore_resolve_image(self, reference: str, settings: PlatformSettings) -> Image:
         """Ask the registry what the reference means now."""
         parsed = Reference.parse(reference)
         async with self._registry(parsed, settings) as registry:
-            what = str(parsed)
-            content, digest = await registry.manifest(parsed.target, MOST_MANIFEST_BYTES)
-            manifest = read_manifest(content, what)
-            offered: tuple[str, ...] = ()
-            if manifest.manifests is not None:
-                offered = platforms(manifest.manifests)
-                entry = choose(manifest.manifests, self._wanted, what)
-                content, _ = await registry.manifest(entry.digest, MOST_MANIFEST_BYTES)
-                manifest = read_manifest(content, what)
-            config, own = await _config(registry, manifest, what)
+            chosen = await self._choose(registry, parsed)
+            config, own = await _config(registry, chosen.manifest, str(parsed))
+        self._remembered[chosen.digest] = chosen
+        if len(self._remembered) > _MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
         return Image(
             reference=reference,
             repository=parsed.repository,
-            digest=digest,
-            platforms=offered or ((own,) if own else ()),
-            size_bytes=sum(layer.size for layer in manifest.layers),
+            digest=chosen.digest,
+            platforms=chosen.offered or ((own,) if own else ()),
+            size_bytes=sum(layer.size for layer in chosen.manifest.layers),
             config=config,
         )
 
     @hookimpl(trylast=True)
-    async def longshore_delete_image(self, image: Image, settings: Settings) -> bool:
+    async def longshore_delete_image(self, image: Image, settings: PlatformSettings) -> bool:
         """Delete the manifest that the image's digest names."""
         parsed = Reference.parse(image.pinned)
         async with self._registry(parsed, settings) as registry:
             await registry.delete(image.digest)
         return True
 
-    def _registry(self, parsed: Reference, settings: Settings) -> RegistryClient:
+    def _registry(self, parsed: Reference, settings: PlatformSettings) -> RegistryClient:
         return RegistryClient(
             parsed,
             login=settings.registries.get(parsed.host),
@@ -83,21 +107,42 @@ class Plugin:
         )
 
     @hookimpl
-    def longshore_profile_image(self, image: Image) -> Mapping[str, Evidence]:
-        """Tell what the image's configuration alone says; its layers are not read."""
-        config = image.config
-        facts = {
-            "platforms": _exact(list(image.platforms), f"manifest {image.digest}"),
-            "ports": _exact(list(config.tcp_ports), "exposed ports of the image configuration"),
-        }
-        if config.labels:
-            # Some builders keep whole API descriptions in labels; the first of them will do.
-            shown: dict[str, JsonValue] = {
-                name: text[:MOST_LABEL_LENGTH]
-                for name, text in list(config.labels.items())[:MOST_LABELS]
-            }
-            facts["labels"] = _exact(shown, "labels of the image configuration")
-        return facts | _gpu_facts(config.env)
+    async def longshore_profile_image(
+        self, image: Image, settings: PlatformSettings
+    ) -> Mapping[str, Evidence]:
+        """Tell what the image's configuration says, and what its layers hold."""
+        chosen, scan = self._remembered.get(image.digest), None
+        if self._settings.read_layers:
+            parsed = Reference.parse(image.pinned)
+            cache = LayerCache(settings.state / CACHE_FOLDER, self._settings)
+            try:
+                async with self._registry(parsed, settings) as registry:
+                    chosen = chosen or await self._choose(registry, parsed)
+                    layers = chosen.manifest.layers
+                    scan = await self._inspector.scan(registry, layers, cache)
+            except LongshoreError as error:
+                # What is known without them is enough for what worked before.
+                scan = Scan(skipped=(f"the manifest cannot be fetched: {error.message}",))
+        own = image.platforms[0] if len(image.platforms) == 1 else ""
+        read = chosen.platform if chosen and chosen.platform else own
+        return profile(image, read, scan)
+
+    async def _choose(self, registry: RegistryClient, parsed: Reference) -> _Chosen:
+        """Ask for the manifest of the wanted platform.
+
+        Raises:
+            InvalidInput: there is none, or it is no image's.
+            Unavailable: the registry does not answer.
+        """
+        what = str(parsed)
+        content, digest = await registry.manifest(parsed.target, MOST_MANIFEST_BYTES)
+        manifest = read_manifest(content, what)
+        if manifest.manifests is None:
+            return _Chosen(manifest, digest, (), "")
+        offered = platforms(manifest.manifests)
+        entry = choose(manifest.manifests, self._wanted, what)
+        content, _ = await registry.manifest(entry.digest, MOST_MANIFEST_BYTES)
+        return _Chosen(read_manifest(content, what), digest, offered, str(entry.platform or ""))
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -117,27 +162,3 @@ def this_machine() -> Platform:
     """Return the platform that containers on this machine need."""
     machine = platform.machine().lower()
     return Platform(os="linux", architecture=_ARCHITECTURES.get(machine, machine))
-
-
-def _gpu_facts(env: Mapping[str, str]) -> dict[str, Evidence]:
-    """Return what the environment says of GPUs: hints only, as base images set it for all."""
-    facts = {}
-    if version := env.get("CUDA_VERSION"):
-        facts["cuda_version"] = Evidence(
-            value=version,
-            source="environment variable CUDA_VERSION",
-            confidence=Confidence.DECLARED,
-        )
-    names = ("CUDA_VERSION", "NVIDIA_REQUIRE_CUDA", "NVIDIA_VISIBLE_DEVICES")
-    seen = [name for name in names if env.get(name, "void") not in {"void", "none", ""}]
-    if seen:
-        facts["gpu_need"] = Evidence(
-            value="optional",
-            source=f"environment: {', '.join(f'{name}={env[name]}'[:80] for name in seen)}",
-            confidence=Confidence.INFERRED,
-        )
-    return facts
-
-
-def _exact(value: JsonValue, source: str) -> Evidence:
-    return Evidence(value=value, source=source, confidence=Confidence.EXACT)

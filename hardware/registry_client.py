@@ -1,9 +1,10 @@
 """A reader of image registries: OCI distribution and Docker's registry API, version 2.
 
-It asks for a manifest and a configuration, a few kilobytes. The other side is not trusted: every
-answer is bounded in bytes and time, every content is checked against its digest, redirects are
-counted, and credentials go to the registry and to the token service that it names, never in clear
-text to another host.
+It asks for manifests and configurations, a few kilobytes each, and streams layers to whoever reads
+them. The other side is not trusted: every answer is bounded in bytes and time (a layer by its
+reader), every content is checked against its digest (a layer by its reader), redirects are counted,
+and credentials go to the registry and to the token service that it names, never in clear text to
+another host.
 """
 
 import asyncio
@@ -121,6 +122,38 @@ class RegistryClient:
         self._verified(answer.body, digest, f"blob {digest}")
         return answer.body
 
+    @asynccontextmanager
+    async def stream(
+        self, digest: str, span: tuple[int, int] | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a blob, to be read as it comes; nothing of it is checked.
+
+        Args:
+            digest: of the blob.
+            span: its first byte and the one after its last, to read a part of it.
+
+        Yields:
+            Its pieces, of some 64 KiB.
+
+        Raises:
+            InvalidInput: there is none, or it may not be read.
+            Unavailable: the registry does not answer as a registry does, or sends no parts.
+        """
+        url = self._base.copy_with(path=f"/v2/{self._reference.path}/blobs/{digest}")
+        headers = {"range": f"bytes={span[0]}-{span[1] - 1}"} if span else {}
+        wanted = httpx.codes.PARTIAL_CONTENT if span else httpx.codes.OK
+        for may_log_in in (True, False):
+            async with self._followed("GET", url, headers) as response:
+                if response.status_code == wanted:
+                    yield response.aiter_raw()
+                    return
+                if span and response.status_code == httpx.codes.OK:
+                    raise self._away("it sends no parts of a blob")
+                answer = await self._answer(response, MOST_TOKEN_BYTES)
+            if answer.status != httpx.codes.UNAUTHORIZED or not may_log_in:
+                raise self._refusal(answer)
+            self._authorization = await self._log_in(answer.challenges)
+
     def _verified(self, body: bytes, expected: str, what: str) -> str:
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         if expected.startswith("sha256:") and expected != digest:
@@ -157,6 +190,14 @@ class RegistryClient:
     async def _follow(
         self, method: str, url: httpx.URL, limit: int, headers: Mapping[str, str]
     ) -> "_Answer":
+        """Ask for a URL of the registry, and read what it answers."""
+        async with self._followed(method, url, headers) as response:
+            return await self._answer(response, limit)
+
+    @asynccontextmanager
+    async def _followed(
+        self, method: str, url: httpx.URL, headers: Mapping[str, str]
+    ) -> AsyncIterator[httpx.Response]:
         """Ask for a URL of the registry, following its redirects without our credentials."""
         for _ in range(MOST_REDIRECTS + 1):
             sent = dict(headers)
@@ -164,7 +205,8 @@ class RegistryClient:
                 sent["authorization"] = self._authorization
             async with self._stream(url, sent, method) as response:
                 if response.next_request is None:
-                    return await self._answer(response, limit)
+                    yield response
+                    return
                 target = response.next_request.url
             if target.scheme not in {"https", url.scheme}:
                 raise self._away(

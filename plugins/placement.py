@@ -4,15 +4,17 @@ Only what is certain refuses a node; the rest becomes a verdict or a warning tha
 ``longshore explain`` tells.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from longshore.core.errors import Refused
 from longshore.core.hookspecs import hookimpl
 from longshore.core.types import (
+    Evidence,
     HardwarePlan,
     Image,
     ImageProfile,
     NodeProfile,
+    Resources,
     Verdict,
     VersionSpec,
 )
@@ -36,7 +38,6 @@ def longshore_plan_hardware(
     """Give what the user asked for, on the architectures that the image is built for."""
     asked = version.resources
     architectures = _architectures(image.image)
-    unwanted_gpu = image.facts.get("gpu_need") if asked.gpu == 0 else None
     return HardwarePlan(
         target="gpu" if asked.gpu else "cpu",
         architectures=architectures,
@@ -45,11 +46,7 @@ def longshore_plan_hardware(
         memory_mib=asked.memory_mib,
         env=_environment(version, image),
         verdicts=(_architecture_verdict(image.image, architectures, nodes),),
-        warnings=(
-            f"the image may use a GPU ({unwanted_gpu.source}), and gets none as none was asked for",
-        )
-        if unwanted_gpu
-        else (),
+        warnings=tuple(_warnings(asked, image.facts)),
     )
 
 
@@ -104,6 +101,17 @@ def _architecture_verdict(
             f"{there[0]} ...",
         )
     return Verdict(rule="architecture", outcome="pass", evidence=evidence)
+
+
+def _warnings(asked: Resources, facts: Mapping[str, Evidence]) -> Iterator[str]:
+    need, scan = facts.get("gpu_need"), facts.get("scan")
+    if need and need.value in {"optional", "required"} and not asked.gpu:
+        may = "may use" if need.value == "optional" else "needs"
+        yield f"the image {may} a GPU ({need.source}), and gets none as none was asked for"
+    match scan.value if scan else None:
+        case {"complete": False, "skipped": [why, *more]}:
+            others = f"; and {len(more)} more reasons" if more else ""
+            yield f"not all of the image was read, so that less is known of it: {why}{others}"
 
 
 def _environment(version: VersionSpec, image: ImageProfile) -> Mapping[str, str]:

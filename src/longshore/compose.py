@@ -20,13 +20,12 @@ from longshore.core.front import Front
 from longshore.core.leadership import Leadership, Lookout
 from longshore.core.names import VersionKey
 from longshore.core.platform import Platform
-from longshore.core.plugins import Plugins, build_plugins
-from longshore.core.plugins_file import PluginsFile, read_plugins_file
+from longshore.core.plugins import Plugins
 from longshore.core.protocols import ActsByItself, Backend, ReadsEndpoints, ReadsLoads
 from longshore.core.publishing import Publisher
 from longshore.core.registration import by_name
 from longshore.core.reports import Reports
-from longshore.core.settings import Settings, read_settings
+from longshore.core.settings import Settings
 from longshore.core.types import Address
 from longshore.parts import (
     Leaving,
@@ -44,8 +43,6 @@ from longshore.router.reporting import Reporter
 from longshore.router.server import serve
 from longshore.router.workers.crew import Crew, serve_with_crew
 from longshore.router.workers.messages import Assignment
-
-DEFAULT_CONFIG = Path("plugins.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +70,6 @@ class Running:
 
     url: str
     backends: Mapping[str, Backend]
-
-
-def load(
-    config: Path | None, environment: Mapping[str, str], options: Mapping[str, object]
-) -> tuple[Settings, Plugins]:
-    """Read plugins.toml, variables and options, and load the plugins.
-
-    Args:
-        config: the file; ``plugins.toml`` in the current directory if None and it is there,
-            otherwise the built-in defaults.
-        environment: the process's variables.
-        options: those of the command line, by the names of ``Settings``.
-
-    Raises:
-        StartRefused: something in them is wrong.
-    """
-    if config is None and DEFAULT_CONFIG.exists():
-        config = DEFAULT_CONFIG
-    file = read_plugins_file(config) if config else PluginsFile()
-    settings = read_settings(file, environment, options)
-    always = ["api_keys"] if settings.api_key else []
-    return settings, build_plugins(file, always=always, backend=settings.backend)
 
 
 def front(settings: Settings, plugins: Plugins) -> Front:

@@ -27,11 +27,11 @@ def main() -> None:
 
 def _add_plugin_commands(cli: click.Group) -> None:
     """Let the enabled plugins add their commands; what is wrong with them is said, not fatal."""
-    from longshore import compose
     from longshore.core.errors import LongshoreError
+    from longshore.core.loading import load
 
     try:
-        _, plugins = compose.load(None, os.environ, {})
+        _, plugins = load(None, os.environ, {})
         plugins.hooks.at_start("longshore_commands", cli=cli)
     except LongshoreError as error:
         click.echo(f"Warning: no commands of plugins: {error.message}", err=True)

@@ -15,6 +15,7 @@ import click
 import uvloop
 
 from longshore import compose
+from longshore.core.loading import load
 from longshore.core.plugins import Plugins
 from longshore.core.settings import Settings
 
@@ -148,7 +149,7 @@ class _Words:
 
 
 def _run(opened: Open, config: Path | None, options: Mapping[str, object], words: _Words) -> None:
-    settings, plugins = compose.load(config, os.environ, options)
+    settings, plugins = load(config, os.environ, options)
     compose.log_to_stderr(settings)
     # Each connection is an open file; by default a process may have only a thousand.
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -205,7 +206,7 @@ def plugins(*, config: Path | None, as_json: bool) -> None:
     Example:
       longshore plugins --config plugins.toml
     """
-    _, found = compose.load(config, os.environ, {})
+    _, found = load(config, os.environ, {})
     rows = [
         {
             "order": order,

@@ -10,6 +10,7 @@ import uvloop
 
 from longshore import compose, parts
 from longshore.core.errors import LongshoreError
+from longshore.core.loading import load
 from longshore.router.workers.messages import Assignment
 from longshore.router.workers.worker import work
 
@@ -20,7 +21,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     assignment = Assignment.model_validate_json(sys.argv[1])
     try:
-        settings, plugins = compose.load(assignment.config, os.environ, assignment.options)
+        settings, plugins = load(assignment.config, os.environ, assignment.options)
         front = compose.front(settings, plugins)
     except LongshoreError as error:
         click.echo(f"Error: router worker {assignment.number}: {error.message}", err=True)

@@ -27,7 +27,7 @@ CONFIG = b'{"os": "linux", "architecture": "amd64"}'
 
 async def resolve(host: str, **settings: Any) -> Image:
     logins = {host: RegistryLogin(username="longshoreman", password=SecretStr(SECRET))}
-    plugin = Plugin(Platform(os="linux", architecture="amd64"))
+    plugin = Plugin(wanted=Platform(os="linux", architecture="amd64"))
     return await plugin.longshore_resolve_image(
         f"{host}/iris:1", Settings(registries=logins, **settings)
     )

@@ -1,6 +1,7 @@
 """The images plugin against real registries."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 
 from longshore.core.errors import InvalidInput, Unavailable
 from longshore.core.settings import RegistryLogin, Settings
-from longshore.core.types import Confidence, Image
+from longshore.core.types import Confidence, Evidence, Image
 from longshore.hardware.manifests import Platform
 from longshore.hardware.plugin import Plugin
 
@@ -44,7 +45,13 @@ def config(architecture: str = "amd64", **container: Any) -> dict[str, Any]:
 
 
 async def resolve(reference: str, **settings: Any) -> Image:
-    return await Plugin(AMD64).longshore_resolve_image(reference, Settings.model_validate(settings))
+    return await Plugin(wanted=AMD64).longshore_resolve_image(
+        reference, Settings.model_validate(settings)
+    )
+
+
+async def profile(image: Image, state: Path) -> Mapping[str, Evidence]:
+    return await Plugin(wanted=AMD64).longshore_profile_image(image, Settings(state=state))
 
 
 def login(host: str, username: str, password: str) -> dict[str, RegistryLogin]:
@@ -241,19 +248,20 @@ async def test_a_refused_login_says_where_to_write_it_and_never_the_password(
 
 
 async def test_facts_come_from_the_configuration_with_their_evidence(
-    registry: RunningRegistry,
+    registry: RunningRegistry, tmp_path: Path
 ) -> None:
     env = ["CUDA_VERSION=12.4.1", "NVIDIA_VISIBLE_DEVICES=all"]
     labels = {"longshore.port": "9000", "long": "x" * 1000}
     registry.image("gpu", "1", config(Env=env, Labels=labels, ExposedPorts={"8000/tcp": {}}))
     image = await resolve(f"{registry.host}/gpu:1")
-    facts = Plugin(AMD64).longshore_profile_image(image)
-    assert {name: fact.value for name, fact in facts.items()} == {
+    facts = await profile(image, tmp_path)
+    assert {name: fact.value for name, fact in facts.items() if name != "scan"} == {
         "platforms": ["linux/amd64"],
         "ports": [8000],
         "labels": {"longshore.port": "9000", "long": "x" * 256},
         "cuda_version": "12.4.1",
         "gpu_need": "optional",
+        "min_driver": 525,
     }
     assert facts["platforms"].source == f"manifest {image.digest}"
     assert facts["gpu_need"].confidence is Confidence.INFERRED
@@ -263,14 +271,18 @@ async def test_facts_come_from_the_configuration_with_their_evidence(
 
 
 @pytest.mark.parametrize("env", [[], ["NVIDIA_VISIBLE_DEVICES=void"], ["CUDA_VERSION="]])
-async def test_no_evidence_of_gpus_gives_no_fact(registry: RunningRegistry, env: list[str]) -> None:
+async def test_no_evidence_of_gpus_gives_no_fact(
+    registry: RunningRegistry, env: list[str], tmp_path: Path
+) -> None:
     registry.image("cpu", "1", config(Env=env))
-    facts = Plugin(AMD64).longshore_profile_image(await resolve(f"{registry.host}/cpu:1"))
+    facts = await profile(await resolve(f"{registry.host}/cpu:1"), tmp_path)
     assert not {"gpu_need", "cuda_version", "labels"} & set(facts)
 
 
 async def delete(image: Image, **settings: Any) -> bool:
-    return await Plugin(AMD64).longshore_delete_image(image, Settings.model_validate(settings))
+    return await Plugin(wanted=AMD64).longshore_delete_image(
+        image, Settings.model_validate(settings)
+    )
 
 
 async def test_an_image_is_deleted_by_its_digest_and_again_in_silence(

@@ -20,6 +20,7 @@ from parts.routed import model_route, route, until
 from longshore import compose
 from longshore.core.collector import Collector
 from longshore.core.controller import Controller
+from longshore.core.loading import load
 from longshore.core.platform import Platform
 from longshore.plugins.sql_registry.registry import SqlRegistry
 from longshore.router.app import build_app
@@ -78,7 +79,7 @@ async def crewed(state: Path, workers: int = 2, **options: object) -> AsyncItera
     config = state / "plugins.toml"
     config.touch()
     chosen = {"state": state, "workers": workers, "grace": 5, **options}
-    settings, plugins = compose.load(config, os.environ, chosen)
+    settings, plugins = load(config, os.environ, chosen)
     counts, memory = Counts.create(columns_for(workers))
     table = Table(plugins.hooks)
     broadcast = Broadcast(table, counts)

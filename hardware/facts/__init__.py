@@ -1,0 +1,1 @@
+"""What findings and configuration say together; one module for each question."""

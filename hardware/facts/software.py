@@ -1,0 +1,83 @@
+"""What is installed in an image: packages where a program finds them, and whose files are whose."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from longshore.hardware.filesystem import Found
+from longshore.hardware.findings.kinds import DeviceCode, Library, Ownership, Package, Weights
+
+_SITE = re.compile(r"^(?P<site>(?:.*/)?(?:site|dist)-packages)/(?P<name>[^/]+)")
+_CACHED = re.compile(r"(?:^|/)pkgs/[^/]+/")
+"""Where conda keeps what it has unpacked; what is installed is linked from there."""
+
+
+class Software:
+    """The findings of an image, sorted by what they are.
+
+    Args:
+        found: in the image.
+        env: of the image; its ``PYTHONPATH`` says where packages are besides.
+    """
+
+    def __init__(self, found: Iterable[Found], env: Mapping[str, str]) -> None:
+        self.packages: list[tuple[Package, str]] = []
+        """With the digests of their layers, by name."""
+        self.weights: list[tuple[Weights, str]] = []
+        """With the digests of their layers, the largest first."""
+        self.libraries: list[tuple[Library, Found]] = []
+        self.code: list[tuple[DeviceCode, Found]] = []
+        self._owners: dict[tuple[str, str], str] = {}
+        self._sites = {each.strip("/") for each in env.get("PYTHONPATH", "").split(":") if each}
+        ownerships: list[Ownership] = []
+        for each in found:
+            match each.finding:
+                case Package() if self._is_installed(each.finding):
+                    self.packages.append((each.finding, each.digest))
+                case Weights():
+                    self.weights.append((each.finding, each.digest))
+                case Library():
+                    self.libraries.append((each.finding, each))
+                case DeviceCode():
+                    self.code.append((each.finding, each))
+                case Ownership():
+                    ownerships.append(each.finding)
+        self.packages.sort(key=lambda each: (each[0].name, each[0].path))
+        self.weights.sort(key=lambda each: (-each[0].bytes, each[0].path))
+        self._own(ownerships)
+
+    def named(self, *names: str) -> list[tuple[Package, str]]:
+        """Return the packages of these names."""
+        return [each for each in self.packages if each[0].name in names]
+
+    def owner(self, path: str) -> str:
+        """Return the package that a file belongs to; the file itself where there is none."""
+        match = _SITE.match(path)
+        site, name = (match["site"], match["name"]) if match else ("", "")
+        if not match:
+            site = next((each for each in self._sites if path.startswith(f"{each}/")), "")
+            if not site:
+                return f"/{path}"
+            name = path[len(site) + 1 :].partition("/")[0]
+        return self._owners.get((site, name), name.partition(".")[0])
+
+    def _is_installed(self, package: Package) -> bool:
+        if package.manager == "conda":
+            return True
+        site = package.path.rpartition("/")[0]
+        if site.endswith((".dist-info", ".egg-info")):
+            site = site.rpartition("/")[0]
+        return not _CACHED.search(package.path) and (
+            site.rpartition("/")[2] in {"site-packages", "dist-packages"} or site in self._sites
+        )
+
+    def _own(self, ownerships: Iterable[Ownership]) -> None:
+        names = {each.path.rpartition("/")[0]: each.name for each, _ in self.packages}
+        for each in ownerships:
+            description = each.path.rpartition("/")[0]
+            if description not in names:
+                continue
+            site = description.rpartition("/")[0]
+            for name in each.names:
+                # Several packages may share a folder; then it is nobody's.
+                shared = (site, name) in self._owners
+                self._owners[site, name] = name if shared else names[description]

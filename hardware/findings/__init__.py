@@ -1,0 +1,1 @@
+"""What a file in an image is evidence of; one module for each kind."""

@@ -1,0 +1,150 @@
+"""Reading an image's layers from its registry: several at once, each unpacked while it comes.
+
+What takes the processor runs in threads, a megabyte at a time, so that the event loop goes on;
+zlib, zstd and SHA-256 let go of Python's lock meanwhile.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from longshore.core.errors import LongshoreError
+from longshore.hardware.bounds import Damaged, ImagesSettings, Unreadable
+from longshore.hardware.layer_cache import LayerCache
+from longshore.hardware.layers import Layer, LayerReader, unreadable
+from longshore.hardware.manifests import Descriptor
+from longshore.hardware.registry_client import RegistryClient
+from longshore.hardware.scan import Scan
+
+HANDED_OVER = 1 << 20
+"""Bytes of a layer that a thread gets at once."""
+MOST_LAYERS = 500
+"""Engines take 127."""
+
+
+class Inspector:
+    """Reads layers.
+
+    Args:
+        bounds: how much of them, and how many at once.
+    """
+
+    def __init__(self, bounds: ImagesSettings) -> None:
+        self._bounds = bounds
+        self._slots: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+
+    async def scan(
+        self, registry: RegistryClient, layers: Sequence[Descriptor], cache: LayerCache
+    ) -> Scan:
+        """Read what is not known yet; return all that is, within the bounds.
+
+        Args:
+            registry: the image's.
+            layers: of the image, the lowest first.
+            cache: what was found before.
+        """
+        known: dict[str, Layer] = {}
+        wanted = self._wanted(layers, known)
+        await asyncio.to_thread(_look_up, cache, wanted, known)
+        readers = {
+            digest: LayerReader(digest, size, self._bounds)
+            for digest, size in wanted.items()
+            if digest not in known
+        }
+        problem = f"was not read to its end within {self._bounds.seconds:g} s"
+        try:
+            async with asyncio.timeout(self._bounds.seconds), asyncio.TaskGroup() as group:
+                for reader in readers.values():
+                    group.create_task(self._layer(registry, reader, cache, known))
+        except TimeoutError:
+            for digest, reader in readers.items():
+                if digest not in known:
+                    known[digest] = reader.so_far(problem)
+        return Scan(tuple(known[each.digest] for each in layers))
+
+    def _wanted(self, layers: Sequence[Descriptor], known: dict[str, Layer]) -> Mapping[str, int]:
+        """Return the sizes of those that may be read; the others are known to be too much."""
+        wanted: dict[str, int] = {}
+        left = self._bounds.download
+        for number, each in enumerate(layers):
+            if each.digest in wanted or each.digest in known:
+                continue
+            if number >= MOST_LAYERS:
+                known[each.digest] = unreadable(
+                    each.digest, f"is not read: it is beyond the first {MOST_LAYERS}"
+                )
+            elif each.size > left:
+                why = f"is not read: {self._bounds.download} bytes are read of one image at most"
+                known[each.digest] = unreadable(each.digest, why)
+            else:
+                wanted[each.digest] = each.size
+                left -= each.size
+        return wanted
+
+    async def _layer(
+        self,
+        registry: RegistryClient,
+        reader: LayerReader,
+        cache: LayerCache,
+        known: dict[str, Layer],
+    ) -> None:
+        async with self._slot():
+            try:
+                layer = await _streamed(registry, reader)
+            except Damaged as error:
+                # Nothing of it can be trusted.
+                layer = unreadable(reader.digest, error.why)
+            except Unreadable as error:
+                layer = reader.so_far(error.why)
+            except LongshoreError as error:
+                layer = reader.so_far(f"cannot be fetched: {error.message}")
+        known[reader.digest] = layer
+        if layer.complete:
+            await asyncio.to_thread(cache.put, layer)
+
+    def _slot(self) -> asyncio.Semaphore:
+        """Return what lets some layers be read at once, in whichever loop this is."""
+        loop = asyncio.get_running_loop()
+        if self._slots is None or self._slots[0] is not loop:
+            self._slots = (loop, asyncio.Semaphore(self._bounds.parallel))
+        return self._slots[1]
+
+
+def _look_up(cache: LayerCache, wanted: Mapping[str, int], known: dict[str, Layer]) -> None:
+    for digest in wanted:
+        if layer := cache.get(digest):
+            known[digest] = layer
+
+
+async def _streamed(registry: RegistryClient, reader: LayerReader) -> Layer:
+    """Read a layer from its beginning to its end.
+
+    Raises:
+        Unreadable: it is no layer, too much of one, or not what its manifest tells.
+        LongshoreError: the registry does not send it.
+    """
+    at_work = asyncio.ensure_future(asyncio.to_thread(reader.feed, b""))
+    held = bytearray()
+    try:
+        async with registry.stream(reader.digest) as pieces:
+            async for piece in pieces:
+                held += piece
+                if len(held) >= HANDED_OVER:
+                    await _done(at_work)
+                    # While the thread works, the next bytes come.
+                    at_work = asyncio.ensure_future(asyncio.to_thread(reader.feed, bytes(held)))
+                    held.clear()
+        await _done(at_work)
+        at_work = asyncio.ensure_future(asyncio.to_thread(reader.feed, bytes(held)))
+        await _done(at_work)
+        return await asyncio.to_thread(reader.finish)
+    finally:
+        # A thread cannot be stopped, and what it works on must not be used meanwhile.
+        await asyncio.wait({at_work})
+        if not at_work.cancelled():
+            at_work.exception()
+
+
+async def _done(work: "asyncio.Future[None]") -> None:
+    """Wait for work without ending it where the waiting is ended, and raise what it raised."""
+    await asyncio.wait({work})
+    work.result()
