@@ -31,6 +31,7 @@ CLIENT_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "explain": _ROOM + "reading:explain",
         "events": _ROOM + "reading:events",
     },
+    "Know the hardware": {"hardware": _ROOM + "hardware:hardware"},
 }
 """Where each command is, as ``module:attribute``, under the headings of the help."""
 

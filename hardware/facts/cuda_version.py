@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from longshore.core.types import Confidence, Evidence, ImageConfig
-from longshore.hardware.facts.software import Software
+from longshore.hardware.facts.software import Software, required
 
 _RUNTIME = re.compile(r"nvidia-cuda-runtime(?:-cu[0-9]+)?|cuda-cudart|cudatoolkit")
-_LOCAL = re.compile(r"cu(?:da)?([0-9]{2})([0-9])(?:[^0-9]|$)")
+_LOCAL = re.compile(r"(?:^|_)cu(?:da)?([0-9]{2})\.?([0-9])(?:[^0-9]|$)")
 _REQUIRED = re.compile(
     r"(?:cuda-toolkit|nvidia-cuda-runtime(?:-cu[0-9]+)?)(?:\[[^\]]*\])?\s*\(?==\s*"
     r"([0-9]+(?:\.[0-9]+)*)"
@@ -47,8 +47,13 @@ def _clues(config: ImageConfig, software: Software) -> Iterator[_Clue]:
     """Yield what there is, the surest first; of equals, the newest version."""
     if _VERSION.fullmatch(told := config.env.get("CUDA_VERSION", "")):
         yield _Clue(told, "environment variable CUDA_VERSION", Confidence.DECLARED)
-    for found in (_runtimes, _local_versions, _requirements, _libraries):
-        yield from sorted(found(software), key=lambda each: _key(each.version), reverse=True)
+    for clues in (
+        _runtimes(software),
+        _local_versions(software),
+        _requirements(software, config.architecture),
+        _libraries(software),
+    ):
+        yield from sorted(clues, key=lambda each: _key(each.version), reverse=True)
 
 
 def _runtimes(software: Software) -> Iterator[_Clue]:
@@ -65,9 +70,9 @@ def _local_versions(software: Software) -> Iterator[_Clue]:
             yield _Clue(f"{match[1]}.{match[2]}", source, Confidence.DECLARED)
 
 
-def _requirements(software: Software) -> Iterator[_Clue]:
+def _requirements(software: Software, architecture: str) -> Iterator[_Clue]:
     for package, digest in software.named("torch"):
-        for each in package.requires:
+        for each in required(package, architecture):
             if match := _REQUIRED.match(each):
                 told = each.partition(";")[0].strip()
                 source = f"torch requires {told} (layer {digest}: /{package.path})"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from longshore.core.types import Confidence, Evidence, ImageConfig
 from longshore.hardware.facts.cuda_version import cuda_version
-from longshore.hardware.facts.software import Software
+from longshore.hardware.facts.software import Software, required
 from longshore.hardware.filesystem import Found
 from longshore.hardware.findings.cuda import library
 from longshore.hardware.findings.device_code import in_order
@@ -18,11 +18,10 @@ MINIMUM_DRIVERS = {11: 450, 12: 525, 13: 580}
 
 _ONLY_ON_GPUS = ("vllm", "tensorrt-llm", "sglang")
 _ALSO_ON_GPUS = re.compile(r"onnxruntime-gpu|tensorflow-gpu|xgboost|cupy-cuda.*|jax-cuda.*-plugin")
-_USES_WHAT_IS_THERE = ("tensorflow", "torch")
+_USES_WHAT_IS_THERE = ("tensorflow", "torch", "pytorch")
 _HINTS = ("CUDA_VERSION", "NVIDIA_REQUIRE_CUDA", "NVIDIA_VISIBLE_DEVICES")
 _NVIDIA = re.compile(r"(?:^|/)(?:usr/local/cuda[^/]*|(?:site|dist)-packages/nvidia)/")
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-_MACHINE = re.compile(r"platform_machine\s*==\s*[\"'](\w+)")
+_BUILT_FOR_CUDA = re.compile(r"(?:^|_)cu(?:da)?[0-9]")
 _MOST_NAMED = 5
 
 
@@ -58,8 +57,9 @@ def _need(
     only = [each for each in software.named(*_ONLY_ON_GPUS) if not _for_cpus(each[0])]
     if only:
         return _inferred("required", _packages(only))
-    machine = _MACHINES.get(config.architecture, "")
-    also = [each for each in software.packages if _also_on_gpus(each[0], software, machine)]
+    also = [
+        each for each in software.packages if _also_on_gpus(each[0], software, config.architecture)
+    ]
     if also:
         return _inferred("optional", _packages(also))
     if code:
@@ -99,7 +99,7 @@ def _for_cpus(package: Package) -> bool:
     return "cpu" in package.version.partition("+")[2]
 
 
-def _also_on_gpus(package: Package, software: Software, machine: str) -> bool:
+def _also_on_gpus(package: Package, software: Software, architecture: str) -> bool:
     if _for_cpus(package):
         return False
     if _ALSO_ON_GPUS.fullmatch(package.name):
@@ -108,14 +108,8 @@ def _also_on_gpus(package: Package, software: Software, machine: str) -> bool:
         return False
     local = package.version.partition("+")[2]
     brings_code = any(software.owner(code.path) == package.name for code, _ in software.code)
-    # One description serves the wheels for all machines, and says which ones get CUDA.
-    requires = [each for each in package.requires if _is_for(each, machine)]
-    return bool(re.match(r"cu(?:da)?[0-9]", local) or requires or brings_code)
-
-
-def _is_for(requirement: str, machine: str) -> bool:
-    match = _MACHINE.search(requirement)
-    return match is None or match[1] == machine
+    requires = required(package, architecture)
+    return bool(_BUILT_FOR_CUDA.search(local) or requires or brings_code)
 
 
 def _architectures(

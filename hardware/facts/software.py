@@ -11,6 +11,20 @@ _CACHED = re.compile(r"(?:^|/)pkgs/[^/]+/")
 """Where conda keeps what it has unpacked; what is installed is linked from there."""
 
 
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_MACHINE = re.compile(r"platform_machine\s*==\s*[\"'](\w+)")
+
+
+def required(package: Package, architecture: str) -> list[str]:
+    """Return what a package requires of CUDA's on an architecture, as images call it.
+
+    One description serves the wheels for all machines, and says which ones get CUDA.
+    """
+    machine = _MACHINES.get(architecture, architecture)
+    matches = ((each, _MACHINE.search(each)) for each in package.requires)
+    return [each for each, match in matches if match is None or match[1] == machine]
+
+
 class Software:
     """The findings of an image, sorted by what they are.
 

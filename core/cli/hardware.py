@@ -1,0 +1,90 @@
+"""The commands about hardware: ``longshore hardware report``.
+
+They ask registries and need no running platform: settings and plugins are loaded as it would.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from longshore.core.cli.facts import print_facts
+from longshore.core.cli.options import json_option
+from longshore.core.cli.output import print_json, say, tell
+from longshore.core.cli.text import one_line
+from longshore.core.cli.waiting import progress_line
+from longshore.core.errors import InvalidInput
+from longshore.core.images import profile_image, resolve_image
+from longshore.core.loading import load
+from longshore.core.plugins import Plugins
+from longshore.core.settings import Settings
+from longshore.core.types import Decision, Evidence, ImageProfile
+
+
+@click.group()
+def hardware() -> None:
+    """Tell what images need, and why."""
+
+
+@hardware.command()
+@click.argument("image")
+@click.option("--explain", is_flag=True, help="Tell where each fact was read.")
+@json_option
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The plugins.toml to use.  [default: ./plugins.toml if it is there]",
+)
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory for the cache of what layers hold.  [default: ./.longshore]",
+)
+def report(
+    *, image: str, explain: bool, as_json: bool, config: Path | None, state: Path | None
+) -> None:
+    """Tell what an image holds and needs, without running or pulling it.
+
+    IMAGE is where it is, as docker pull takes it. Only its registry is asked, with the logins of
+    plugins.toml; no platform has to run.
+
+    \b
+    Examples:
+      longshore hardware report localhost:5001/iris:1
+      longshore hardware report registry.example.com/chat:2 --explain
+    """
+    settings, plugins = load(config, os.environ, {"state": state})
+    with progress_line() as show:
+        if not as_json:
+            show(f"reading {image}")
+        profile, failures = asyncio.run(_profile(settings, plugins, image))
+    for failure in failures:
+        tell(f"Warning: {one_line(failure)}")
+    for reason in _unread(profile.facts):
+        tell(f"Warning: not all of the image was read: {one_line(reason)}")
+    if as_json:
+        print_json(profile)
+        return
+    say(click.style(one_line(profile.image.pinned), bold=True))
+    print_facts(profile.facts, explain=explain)
+
+
+async def _profile(
+    settings: Settings, plugins: Plugins, reference: str
+) -> tuple[ImageProfile, list[str]]:
+    """Return what plugins know of an image, and what failed on the way."""
+    decisions: list[Decision] = []
+    if not reference:
+        raise InvalidInput("no image is named", pointer="/image")
+    image = await resolve_image(plugins.hooks, settings, reference, decisions)
+    profile = await profile_image(plugins.hooks, settings, image, decisions)
+    return profile, [each.why for each in decisions if each.outcome is None]
+
+
+def _unread(facts: Mapping[str, Evidence]) -> list[str]:
+    match facts["scan"].value if "scan" in facts else None:
+        case {"complete": False, "skipped": [*reasons]}:
+            return [str(each) for each in reasons]
+    return []

@@ -1,0 +1,435 @@
+"""Images whose facts are known, because they were made so: what inspection is measured by.
+
+A value that is left out must not be told: where nothing is known for sure, silence is right.
+"""
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from base_image import cache_directory
+from parts.layers import (
+    SITE,
+    conda_package,
+    elf,
+    fat_binary,
+    gguf,
+    gzipped,
+    many_gzips,
+    package,
+    safetensors,
+    tar,
+    zstandard,
+)
+
+METADATA = Path(__file__).parent / "metadata"
+XGBOOST = ("50", "60", "70", "80", "90", "100", "120")
+ONNXRUNTIME = ("75", "80", "86", "89", "90a", "120a")
+VENV = "opt/venv/lib/python3.12/site-packages"
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image, and what must be told of it.
+
+    Args:
+        layers: makes them, the lowest first; only when the case is run.
+        expected: every fact that must be told but ``scan``, ``platforms`` and ``ports``.
+        env, labels, cmd: of its configuration.
+    """
+
+    name: str
+    layers: Callable[[], Sequence[bytes]]
+    expected: Mapping[str, Any]
+    env: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    cmd: Sequence[str] = ()
+    architecture: str = "amd64"
+    wheels: Sequence[str] = ()
+    """What must be downloaded for it."""
+
+
+def torch(version: str, local: str = "", site: str = SITE) -> dict[str, bytes]:
+    """Return torch's own METADATA as PyPI has it, with the suffix of another build if wanted."""
+    content = (METADATA / f"torch-{version}").read_bytes()
+    if local == "+cpu":
+        # What the builds for CPUs leave out; theirs are not on PyPI.
+        lines = content.splitlines(keepends=True)
+        lines = [each for each in lines if b"nvidia-" not in each and b"cuda-" not in each]
+        content = b"".join(lines)
+    content = content.replace(
+        f"\nVersion: {version}\n".encode(), f"\nVersion: {version}{local}\n".encode()
+    )
+    return package("torch", f"{version}{local}", owns=["torch"], site=site, metadata=content)
+
+
+def wheel(requirement: str) -> dict[str, bytes]:
+    """Return a wheel's files where pip puts them, downloaded once."""
+    folder = cache_directory() / "wheels" / requirement
+    if not list(folder.glob("*.whl")):
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+                *("--only-binary=:all:", "--platform=manylinux_2_28_x86_64"),
+                *("--python-version=3.11", "--dest", str(folder), requirement),
+            ],
+            check=True,
+        )
+    [file] = folder.glob("*.whl")
+    with zipfile.ZipFile(file) as packed:
+        return {f"{SITE}/{name}": packed.read(name) for name in packed.namelist()}
+
+
+def packages(*described: tuple[str, str] | tuple[str, str, str]) -> list[tuple[str, str]]:
+    """Return names and versions as the fact lists them."""
+    return sorted((each[0], each[1]) for each in described)
+
+
+def plain(*files: Mapping[str, bytes | None]) -> Callable[[], Sequence[bytes]]:
+    """Return layers in gzip, one for each mapping."""
+    return lambda: [gzipped(tar(each)) for each in files]
+
+
+NUMPY = package("numpy", "2.3.1", owns=["numpy"])
+SKLEARN = {
+    **NUMPY,
+    **package("scikit-learn", "1.7.0", owns=["sklearn"]),
+    f"{SITE}/numpy/_core/_multiarray.so": elf(),
+    f"{SITE}/sklearn/tests/data/model.pkl": b"\x80\x04 small, for its own tests",
+    "app/model.joblib": b"\x80\x04" + bytes(5000),
+}
+CUDA_BASE = {
+    "usr/local/cuda-12.4/targets/x86_64-linux/lib/libcudart.so.12.4.127": elf(),
+    "usr/local/cuda-12.4/targets/x86_64-linux/lib/libcublas.so.12.4.5.8": elf(
+        fat_binary(["50", "90"], ["90"])
+    ),
+}
+CUDA_ENV = ("CUDA_VERSION=12.4.1", "NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_REQUIRE_CUDA=cuda>=12.4")
+XGBOOST_FILES = {
+    **package("xgboost", "3.2.0", requires=["nvidia-nccl-cu12"], owns=["xgboost"]),
+    f"{SITE}/xgboost/lib/libxgboost.so": elf(*[fat_binary(XGBOOST, ["120"])] * 3),
+}
+ONNX_FILES = {
+    **package("onnxruntime-gpu", "1.31.1", owns=["onnxruntime"]),
+    f"{SITE}/onnxruntime/capi/libonnxruntime_providers_cuda.so": elf(
+        fat_binary(ONNXRUNTIME[:3]), fat_binary(ONNXRUNTIME[3:])
+    ),
+}
+LLAMA = safetensors({"a": ("BF16", [1000, 64], 128_000), "b": ("F32", [50], 200)})
+
+CASES = [
+    Case(
+        "scikit-learn alone",
+        plain(SKLEARN),
+        {
+            "gpu_need": "none",
+            "packages": packages(("numpy", "2.3.1"), ("scikit-learn", "1.7.0")),
+            "weights": [("app/model.joblib", "pickle", {})],
+        },
+    ),
+    Case(
+        "torch +cpu",
+        plain({**torch("2.14.1", "+cpu"), f"{SITE}/torch/lib/libtorch_cpu.so": elf()}),
+        {"gpu_need": "none", "packages": packages(("torch", "2.14.1+cpu"))},
+    ),
+    Case(
+        "torch +cu126",
+        plain(
+            {
+                **torch("2.9.0", "+cu126"),
+                f"{SITE}/torch/lib/libtorch_cuda.so": elf(fat_binary(["80", "90a"], ["90"])),
+            }
+        ),
+        {
+            "gpu_need": "optional",
+            "cuda_version": "12.6",
+            "min_driver": 525,
+            "sm_sass": {"torch": ["80", "90a"]},
+            "sm_ptx": {"torch": ["90"]},
+            "packages": packages(("torch", "2.9.0+cu126")),
+        },
+    ),
+    Case(
+        "torch without a suffix, from PyPI, of CUDA 13",
+        plain(torch("2.14.1")),
+        {
+            "gpu_need": "optional",
+            "cuda_version": "13.0",
+            "min_driver": 580,
+            "packages": packages(("torch", "2.14.1")),
+        },
+    ),
+    Case(
+        "torch without a suffix, of CUDA 12, with CUDA's packages",
+        plain(
+            torch("2.5.1"),
+            package("nvidia-cuda-runtime-cu12", "12.4.127", owns=["nvidia"])
+            | {f"{SITE}/nvidia/cuda_runtime/lib/libcudart.so.12": elf()},
+        ),
+        {
+            "gpu_need": "optional",
+            "cuda_version": "12.4",
+            "min_driver": 525,
+            "packages": packages(("torch", "2.5.1"), ("nvidia-cuda-runtime-cu12", "12.4.127")),
+        },
+    ),
+    Case(
+        "torch without a suffix on arm64, where CUDA is for x86-64 alone",
+        plain({**torch("2.9.0"), f"{SITE}/torch/lib/libtorch_cpu.so": elf()}),
+        {"gpu_need": "none", "packages": packages(("torch", "2.9.0"))},
+        architecture="arm64",
+    ),
+    Case(
+        "a torch that a later layer deletes",
+        lambda: [
+            gzipped(
+                tar({**torch("2.14.1"), **NUMPY, f"{SITE}/torch/lib/a.so": elf(fat_binary("5"))})
+            ),
+            gzipped(tar({f"{SITE}/.wh.torch": b"", f"{SITE}/.wh.torch-2.14.1.dist-info": b""})),
+        ],
+        {"gpu_need": "none", "packages": packages(("numpy", "2.3.1"))},
+    ),
+    Case(
+        "a folder that a later layer empties and fills again",
+        lambda: [
+            zstandard(tar({**torch("2.5.1", site=VENV), **package("flask", "3.0", site=VENV)})),
+            gzipped(
+                tar(
+                    {
+                        f"{VENV}/.wh..wh..opq": b"",
+                        **torch("2.9.0", "+cpu", site=VENV),
+                    }
+                )
+            ),
+        ],
+        {"gpu_need": "none", "packages": packages(("torch", "2.9.0+cpu"))},
+    ),
+    Case(
+        "a later layer's version of the same file",
+        lambda: [
+            gzipped(tar({"app/model.safetensors": LLAMA})),
+            tar({"app/model.safetensors": safetensors({"c": ("F16", [7], 14)})}),
+        ],
+        {"gpu_need": "none", "weights": [("app/model.safetensors", "safetensors", {"F16": 7})]},
+    ),
+    Case(
+        "two Pythons",
+        plain(torch("2.5.1"), torch("2.9.0", "+cpu", site=VENV)),
+        {
+            "gpu_need": "optional",
+            "cuda_version": "12.4",
+            "min_driver": 525,
+            "packages": packages(("torch", "2.5.1"), ("torch", "2.9.0+cpu")),
+        },
+    ),
+    Case(
+        "CUDA's base image with nothing in it",
+        plain(CUDA_BASE),
+        {"gpu_need": "unknown", "cuda_version": "12.4.1", "min_driver": 525},
+        env=CUDA_ENV,
+    ),
+    Case(
+        "CUDA's base image with scikit-learn in it",
+        plain(CUDA_BASE, SKLEARN),
+        {
+            "gpu_need": "unknown",
+            "cuda_version": "12.4.1",
+            "min_driver": 525,
+            "packages": packages(("numpy", "2.3.1"), ("scikit-learn", "1.7.0")),
+            "weights": [("app/model.joblib", "pickle", {})],
+        },
+        env=CUDA_ENV,
+    ),
+    Case(
+        "CUDA's libraries without the environment",
+        plain(CUDA_BASE),
+        {"gpu_need": "unknown", "cuda_version": "12.4", "min_driver": 525},
+    ),
+    Case(
+        "xgboost, made by hand",
+        plain(XGBOOST_FILES),
+        {
+            "gpu_need": "optional",
+            "sm_sass": {"xgboost": list(XGBOOST)},
+            "sm_ptx": {"xgboost": ["120"]},
+            "packages": packages(("xgboost", "3.2.0")),
+        },
+    ),
+    Case(
+        "onnxruntime-gpu, made by hand, beside xgboost",
+        plain({**XGBOOST_FILES, **ONNX_FILES}),
+        {
+            "gpu_need": "optional",
+            "sm_sass": {"onnxruntime-gpu": list(ONNXRUNTIME), "xgboost": list(XGBOOST)},
+            "sm_ptx": {"xgboost": ["120"]},
+            "packages": packages(("xgboost", "3.2.0"), ("onnxruntime-gpu", "1.31.1")),
+        },
+    ),
+    Case(
+        "a server in C++ with code for GPUs",
+        plain({"usr/local/bin/server": elf(fat_binary(["86"], ["86"]))}),
+        {
+            "gpu_need": "optional",
+            "sm_sass": {"/usr/local/bin/server": ["86"]},
+            "sm_ptx": {"/usr/local/bin/server": ["86"]},
+        },
+    ),
+    Case(
+        "vllm, which runs on GPUs alone",
+        plain({**torch("2.9.0"), **package("vllm", "0.11.0", owns=["vllm"])}),
+        {
+            "gpu_need": "required",
+            "cuda_version": "12.8",
+            "min_driver": 525,
+            "packages": packages(("torch", "2.9.0"), ("vllm", "0.11.0")),
+        },
+    ),
+    Case(
+        "vllm for CPUs",
+        plain({**torch("2.9.0", "+cpu"), **package("vllm", "0.11.0+cpu", owns=["vllm"])}),
+        {
+            "gpu_need": "none",
+            "packages": packages(("torch", "2.9.0+cpu"), ("vllm", "0.11.0+cpu")),
+        },
+    ),
+    Case(
+        "a need that the image declares",
+        plain(SKLEARN),
+        {
+            "gpu_need": "required",
+            "labels": {"longshore.gpu": "required"},
+            "packages": packages(("numpy", "2.3.1"), ("scikit-learn", "1.7.0")),
+            "weights": [("app/model.joblib", "pickle", {})],
+        },
+        labels={"longshore.gpu": "required"},
+    ),
+    Case(
+        "conda's packages, and those that it only keeps",
+        plain(
+            {
+                **conda_package("pytorch", "2.5.1", "py3.12_cuda12.4_cudnn9.1.0_0"),
+                **conda_package("cuda-cudart", "12.4.127", "0"),
+                **package("old", "1.0", site="opt/conda/pkgs/old-1.0-0/lib/site-packages"),
+            }
+        ),
+        {
+            "gpu_need": "optional",
+            "cuda_version": "12.4",
+            "min_driver": 525,
+            "packages": packages(
+                ("pytorch", "2.5.1+py3.12_cuda12.4_cudnn9.1.0_0"), ("cuda-cudart", "12.4.127")
+            ),
+        },
+        env=["CUDA_VERSION="],
+    ),
+    Case(
+        "packages that uv linked from its cache, which a later layer deletes",
+        lambda: [
+            many_gzips(
+                tar(
+                    {
+                        f"root/.cache/uv/archive-v0/x/{path.removeprefix(SITE)[1:]}": content
+                        for path, content in XGBOOST_FILES.items()
+                    },
+                    hard_links={
+                        path: f"root/.cache/uv/archive-v0/x/{path.removeprefix(SITE)[1:]}"
+                        for path in XGBOOST_FILES
+                    },
+                )
+            ),
+            gzipped(tar({"root/.cache/.wh.uv": b""})),
+        ],
+        {
+            "gpu_need": "optional",
+            "sm_sass": {"xgboost": list(XGBOOST)},
+            "sm_ptx": {"xgboost": ["120"]},
+            "packages": packages(("xgboost", "3.2.0")),
+        },
+    ),
+    Case(
+        "packages where PYTHONPATH says, and others where nothing does",
+        plain({**package("a", "1", site="deps"), **package("b", "2", site="elsewhere")}),
+        {"gpu_need": "none", "packages": packages(("a", "1"))},
+        env=["PYTHONPATH=/deps:/app"],
+    ),
+    Case(
+        "weights of several formats, in zstd",
+        lambda: [
+            zstandard(
+                tar(
+                    {
+                        "models/a.safetensors": LLAMA,
+                        "models/b.gguf": gguf({"t": ("Q4_K", [256, 32]), "n": ("F32", [100])}),
+                        "models/c.onnx": bytes(300),
+                        "models/d.pt": b"PK\x03\x04" + bytes(100),
+                        "models/README.md": b"words",
+                    }
+                ),
+                each=1000,
+            )
+        ],
+        {
+            "gpu_need": "none",
+            "weights": [
+                ("models/a.safetensors", "safetensors", {"BF16": 64_000, "F32": 50}),
+                ("models/b.gguf", "gguf", {"Q4_K": 8192, "F32": 100}),
+                ("models/c.onnx", "onnx", {}),
+                ("models/d.pt", "pytorch", {}),
+            ],
+        },
+    ),
+    Case(
+        "weights as Hugging Face's cache keeps them",
+        lambda: [
+            gzipped(
+                tar(
+                    {f"hf/blobs/{'a' * 64}": LLAMA, f"hf/blobs/{'b' * 64}": bytes(9000)},
+                    symlinks={
+                        "hf/snapshots/1/model.safetensors": f"../../blobs/{'a' * 64}",
+                        "hf/snapshots/1/pytorch_model.bin": f"../../blobs/{'b' * 64}",
+                    },
+                )
+            )
+        ],
+        {
+            "gpu_need": "none",
+            "weights": [
+                (f"hf/blobs/{'a' * 64}", "safetensors", {"BF16": 64_000, "F32": 50}),
+                ("hf/snapshots/1/pytorch_model.bin", "pytorch", {}),
+            ],
+        },
+    ),
+    Case(
+        "threads and workers",
+        plain({"app/serve.py": b"..."}),
+        {"gpu_need": "none", "threads": {"OMP_NUM_THREADS": "2", "workers": 4}},
+        env=["OMP_NUM_THREADS=2"],
+        cmd=["sh", "-c", "exec gunicorn --workers=4 app:app"],
+    ),
+    Case(
+        "the wheel of xgboost",
+        lambda: [gzipped(tar(wheel("xgboost==3.2.0")))],
+        {
+            "gpu_need": "optional",
+            "sm_sass": {"xgboost": list(XGBOOST)},
+            "sm_ptx": {"xgboost": ["120"]},
+            "packages": packages(("xgboost", "3.2.0")),
+        },
+        wheels=["xgboost==3.2.0"],
+    ),
+    Case(
+        "the wheel of onnxruntime-gpu",
+        lambda: [gzipped(tar(wheel("onnxruntime-gpu==1.31.1")))],
+        {
+            "gpu_need": "optional",
+            "sm_sass": {"onnxruntime-gpu": list(ONNXRUNTIME)},
+            "packages": packages(("onnxruntime-gpu", "1.31.1")),
+        },
+        wheels=["onnxruntime-gpu==1.31.1"],
+    ),
+]
