@@ -5,15 +5,20 @@ zlib, zstd and SHA-256 let go of Python's lock meanwhile.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 
 from longshore.core.errors import LongshoreError
 from longshore.hardware.bounds import Damaged, ImagesSettings, Unreadable
+from longshore.hardware.chunked import NotWorthIt, read_chunked
+from longshore.hardware.contents import position
 from longshore.hardware.layer_cache import LayerCache
 from longshore.hardware.layers import Layer, LayerReader, unreadable
 from longshore.hardware.manifests import Descriptor
 from longshore.hardware.registry_client import RegistryClient
 from longshore.hardware.scan import Scan
+
+log = logging.getLogger(__name__)
 
 HANDED_OVER = 1 << 20
 """Bytes of a layer that a thread gets at once."""
@@ -46,24 +51,27 @@ class Inspector:
         wanted = self._wanted(layers, known)
         await asyncio.to_thread(_look_up, cache, wanted, known)
         readers = {
-            digest: LayerReader(digest, size, self._bounds)
-            for digest, size in wanted.items()
+            digest: LayerReader(digest, layer.size, self._bounds)
+            for digest, layer in wanted.items()
             if digest not in known
         }
         problem = f"was not read to its end within {self._bounds.seconds:g} s"
         try:
             async with asyncio.timeout(self._bounds.seconds), asyncio.TaskGroup() as group:
-                for reader in readers.values():
-                    group.create_task(self._layer(registry, reader, cache, known))
+                for digest, reader in readers.items():
+                    task = self._layer(registry, wanted[digest], reader, cache, known)
+                    group.create_task(task)
         except TimeoutError:
             for digest, reader in readers.items():
                 if digest not in known:
                     known[digest] = reader.so_far(problem)
         return Scan(tuple(known[each.digest] for each in layers))
 
-    def _wanted(self, layers: Sequence[Descriptor], known: dict[str, Layer]) -> Mapping[str, int]:
-        """Return the sizes of those that may be read; the others are known to be too much."""
-        wanted: dict[str, int] = {}
+    def _wanted(
+        self, layers: Sequence[Descriptor], known: dict[str, Layer]
+    ) -> Mapping[str, Descriptor]:
+        """Return those that may be read; the others are known to be too much."""
+        wanted: dict[str, Descriptor] = {}
         left = self._bounds.download
         for number, each in enumerate(layers):
             if each.digest in wanted or each.digest in known:
@@ -76,20 +84,21 @@ class Inspector:
                 why = f"is not read: {self._bounds.download} bytes are read of one image at most"
                 known[each.digest] = unreadable(each.digest, why)
             else:
-                wanted[each.digest] = each.size
+                wanted[each.digest] = each
                 left -= each.size
         return wanted
 
     async def _layer(
         self,
         registry: RegistryClient,
+        told: Descriptor,
         reader: LayerReader,
         cache: LayerCache,
         known: dict[str, Layer],
     ) -> None:
         async with self._slot():
             try:
-                layer = await _streamed(registry, reader)
+                layer = await self._by_contents(registry, told) or await _streamed(registry, reader)
             except Damaged as error:
                 # Nothing of it can be trusted.
                 layer = unreadable(reader.digest, error.why)
@@ -101,6 +110,17 @@ class Inspector:
         if layer.complete:
             await asyncio.to_thread(cache.put, layer)
 
+    async def _by_contents(self, registry: RegistryClient, told: Descriptor) -> Layer | None:
+        """Read a layer by its table of contents; None where that does not do."""
+        where = position(told)
+        if where is None:
+            return None
+        try:
+            return await read_chunked(registry, told, where, self._bounds)
+        except (NotWorthIt, Unreadable, LongshoreError) as error:
+            log.debug("%s is read from end to end: %s", told.digest, error)
+            return None
+
     def _slot(self) -> asyncio.Semaphore:
         """Return what lets some layers be read at once, in whichever loop this is."""
         loop = asyncio.get_running_loop()
@@ -109,7 +129,7 @@ class Inspector:
         return self._slots[1]
 
 
-def _look_up(cache: LayerCache, wanted: Mapping[str, int], known: dict[str, Layer]) -> None:
+def _look_up(cache: LayerCache, wanted: Mapping[str, Descriptor], known: dict[str, Layer]) -> None:
     for digest in wanted:
         if layer := cache.get(digest):
             known[digest] = layer

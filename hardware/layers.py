@@ -22,7 +22,7 @@ from longshore.hardware.tar import Content, Entry, Kind, TarReader
 from longshore.hardware.unpacking import Unpacker
 
 _RATIO_FROM = 256 << 20
-_ELF = b"\x7fELF"
+ELF = b"\x7fELF"
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _BLOBS = re.compile(r"(?:^|/)blobs/[0-9a-f]{40,64}$")
@@ -128,7 +128,7 @@ class Shelf:
         path, most = entry.path, self._bounds.header
         if path.rpartition("/")[2].startswith(_WHITEOUT):
             return None
-        if head.startswith(_ELF):
+        if head.startswith(ELF):
             return FatBinaries(path, self._found)
         reader = packages.reader(path, most, self._found)
         if reader is None:
@@ -154,6 +154,29 @@ class Shelf:
             self.findings.append(finding)
         elif not self.skipped:
             self.skip(f"more than {self._bounds.findings} files that tell of something")
+
+    def layer(self, digest: str, size: int, unpacked: int, problem: str = "") -> Layer:
+        """Return the layer of which all this was told.
+
+        Args:
+            digest: its own.
+            size: how many of its bytes were read.
+            unpacked: what they became.
+            problem: why not all of it was told; empty where it was.
+        """
+        return Layer(
+            digest=digest,
+            size=size,
+            unpacked=unpacked,
+            entries=self.entries,
+            findings=tuple(self.findings),
+            paths=packed(self.paths),
+            solid=packed(self.solid),
+            removed=packed(self.removed),
+            emptied=packed(self.emptied),
+            skipped=tuple(self.skipped),
+            problem=problem,
+        )
 
     def skip(self, what: str) -> None:
         """Note that something was not read."""
@@ -229,20 +252,7 @@ class LayerReader:
         Args:
             problem: why it is not read on.
         """
-        shelf = self._shelf
-        return Layer(
-            digest=self.digest,
-            size=self._read,
-            unpacked=self._unpacked,
-            entries=shelf.entries,
-            findings=tuple(shelf.findings),
-            paths=packed(shelf.paths),
-            solid=packed(shelf.solid),
-            removed=packed(shelf.removed),
-            emptied=packed(shelf.emptied),
-            skipped=tuple(shelf.skipped),
-            problem=problem,
-        )
+        return self._shelf.layer(self.digest, self._read, self._unpacked, problem)
 
     def _unpack(self, piece: bytes) -> None:
         self._unpacked += len(piece)

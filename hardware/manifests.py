@@ -54,6 +54,7 @@ class Descriptor(Wire):
     digest: Digest
     size: int = Field(ge=0)
     platform: Platform | None = None
+    annotations: Mapping[str, str] | None = None
 
 
 class Manifest(Wire):

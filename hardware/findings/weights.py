@@ -85,6 +85,24 @@ def safetensors_length(size: int, head: bytes) -> int | None:
     return int(length) if fits else None
 
 
+def tells_enough(size: int, content: bytes, most: int) -> bool:
+    """Return whether the first bytes of a file are enough to know what it holds.
+
+    Args:
+        size: of the file.
+        content: the first of its bytes.
+        most: most bytes of a header to hold in memory.
+    """
+    if content.startswith(b"GGUF"):
+        try:
+            read_gguf(content, size)
+        except ValueError:
+            return False
+        return True
+    length = safetensors_length(size, content)
+    return len(content) >= _LENGTH + (length if length is not None and length <= most else 1)
+
+
 def _small_in_libraries(path: str, size: int) -> bool:
     return size < _LARGE_IN_LIBRARIES and _LIBRARIES.search(path) is not None
 
