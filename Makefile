@@ -52,7 +52,7 @@ chaos: $(STAMP)  ## Load for 20 minutes while much goes wrong; writes docs/relia
 	@deploy/dev/setup.sh --tests
 	@LONGSHORE_CHAOS=$${LONGSHORE_CHAOS:-1200} LONGSHORE_CHAOS_PAGE=1 $(BIN)/python -m pytest -s tests/chaos
 
-fuzz: $(STAMP)  ## Fuzz what parses requests and answers, for FUZZ_SECONDS (300)
+fuzz: $(STAMP)  ## Fuzz what parses requests, answers and image layers, for FUZZ_SECONDS (300)
 	@$(BIN)/python tests/fuzz/run.py $${FUZZ_SECONDS:-300}
 
 check: $(STAMP)  ## Types, style, and who may import whom

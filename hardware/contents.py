@@ -172,8 +172,6 @@ def _items(text: str) -> Iterator[Any]:
         _, at = decoder.raw_decode(text, at)
         at = _expect(text, at, ",")
     at = _blank(text, _expect(text, at, "["))
-    if text[at : at + 1] == "]":
-        return
     while True:
         value, at = decoder.raw_decode(text, _blank(text, at))
         yield value

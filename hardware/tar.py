@@ -267,9 +267,10 @@ def _text(name: bytes) -> str:
 
 def _check(block: bytes) -> None:
     """Compare a header's checksum, which tells headers from anything else."""
-    told = _number(block[_CHECKSUM])
+    told = block[_CHECKSUM].strip(b"\0 ")
     # Its own eight bytes count as blanks.
-    if sum(block) - sum(block[_CHECKSUM]) + 8 * ord(" ") != told:
+    summed = sum(block) - sum(block[_CHECKSUM]) + 8 * ord(" ")
+    if told.strip(b"01234567") or int(told or b"0", 8) != summed:
         raise Damaged("is no tar archive, or a header of it is damaged")
 
 

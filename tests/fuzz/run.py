@@ -60,16 +60,18 @@ def run(seconds: float, seed: int) -> int:
     Raises:
         AssertionError: something does not hold; a note tells for which input.
     """
+    from fuzz import layers
     from fuzz.targets import all_targets
 
     draw = random.Random(seed)  # noqa: S311 - reproducible, not secret
-    begin = seeds()
+    kinds = ((seeds(), all_targets), (layers.seeds(), layers.all_targets))
     deadline, count = time.monotonic() + seconds, 0
     while time.monotonic() < deadline:
+        begin, check = kinds[count % len(kinds)]
         data = changed(draw, draw.choice(begin), begin)
         count += 1
         try:
-            all_targets(data)
+            check(data)
         except Exception as error:
             error.add_note(f"for the input {data!r}")
             raise
@@ -85,13 +87,20 @@ def main() -> None:
         print(f"{run(seconds, time.time_ns())} inputs")
         return
     with atheris.instrument_imports(include=["longshore"]):
+        from fuzz import layers
         from fuzz.targets import all_targets
+
+    def everything(data: bytes) -> None:
+        """Check what parses requests, and what parses layers."""
+        all_targets(data)
+        layers.all_targets(data)
+
     with tempfile.TemporaryDirectory() as corpus:
-        for number, each in enumerate(seeds()):
+        for number, each in enumerate((*seeds(), *layers.seeds())):
             (Path(corpus) / str(number)).write_bytes(each)
-        limits = (f"-max_total_time={seconds:.0f}", "-max_len=4096", "-print_final_stats=1")
+        limits = (f"-max_total_time={seconds:.0f}", "-max_len=16384", "-print_final_stats=1")
         # Where it breaks, the input lands in a file here.
-        atheris.Setup([sys.argv[0], *limits, corpus], all_targets)
+        atheris.Setup([sys.argv[0], *limits, corpus], everything)
         atheris.Fuzz()
 
 

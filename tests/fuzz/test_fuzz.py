@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import pytest
+from fuzz import layers, targets
 from fuzz.run import run, seeds
-from fuzz.targets import TARGETS
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [*targets.TARGETS, *layers.TARGETS])
 def test_the_corpus_itself(target: Callable[[bytes], None]) -> None:
-    for each in seeds():
+    for each in (*seeds(), *layers.seeds()):
         target(each)
 
 

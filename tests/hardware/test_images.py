@@ -64,7 +64,7 @@ def login(host: str, username: str, password: str) -> dict[str, RegistryLogin]:
     ids=["oci", "docker"],
 )
 async def test_an_image_is_found_with_all_that_its_configuration_says(
-    registry: RunningRegistry, types: dict[str, str]
+    registry: RunningRegistry, types: dict[str, Any]
 ) -> None:
     pushed = registry.image("team/iris", "1", CONFIG, layers=(b"one", b"three"), **types)
     image = await resolve(f"{registry.host}/team/iris:1")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,6 +76,7 @@ class RunningRegistry:
         config: Mapping[str, Any],
         *,
         layers: tuple[bytes, ...] = (b"layer",),
+        annotations: tuple[Mapping[str, str], ...] = (),
         media_type: str = OCI_MANIFEST,
         config_type: str = OCI_CONFIG,
     ) -> Pushed:
@@ -92,8 +94,9 @@ class RunningRegistry:
                     "mediaType": "application/vnd.oci.image.layer.v1.tar",
                     "digest": self.blob(name, layer),
                     "size": len(layer),
+                    **({"annotations": noted} if noted else {}),
                 }
-                for layer in layers
+                for layer, noted in zip_longest(layers, annotations)
             ],
         }
         return self.manifest(name, tag, content)

@@ -1,6 +1,7 @@
 """Layers made by hand, with known things in them: packages, code for GPUs, weights."""
 
 import gzip
+import hashlib
 import io
 import json
 import struct
@@ -150,3 +151,57 @@ def gguf(tensors: Mapping[str, tuple[str, Sequence[int]]], data: int = 4096) -> 
     )
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), 4)
     return head + values + described + bytes(data)
+
+
+# --- zstd:chunked ---------------------------------------------------------------------------------
+
+CHUNK = 1000
+
+
+def chunked(
+    files: Mapping[str, bytes],
+    *,
+    claims: Mapping[str, int] = {},
+    prefix: str = "io.github.containers.zstd-chunked.",
+    change: Any = None,
+) -> tuple[bytes, dict[str, str]]:
+    """Return a layer with a table of contents, and the annotations that tell of it.
+
+    Args:
+        files: what is in it; content of more than ``CHUNK`` bytes is cut into parts.
+        claims: sizes of files of which only the beginning is really there.
+        prefix: of the annotations.
+        change: changes the table before it is packed.
+    """
+    layer, entries = b"", []
+    for path, content in files.items():
+        head, _, rest = tar({path: content}).partition(content or b"-")
+        layer += zstd.compress(head[:512] if not content else head)
+        begin, parts = len(layer), []
+        for at in range(0, len(content), CHUNK):
+            part = content[at : at + CHUNK]
+            parts.append((len(layer), part))
+            layer += zstd.compress(part)
+        size = claims.get(path, len(content))
+        entry: dict[str, Any] = {"type": "reg", "name": path, "mode": 0o644, "size": size}
+        if content:
+            digest = "sha256:" + hashlib.sha256(content).hexdigest()
+            entry |= {"digest": digest, "offset": begin, "endOffset": len(layer)}
+        entries.append(entry)
+        if len(parts) > 1:
+            others = [{"type": "chunk", "name": path} for _ in parts[1:]]
+            for told, (offset, part) in zip([entry, *others], parts, strict=True):
+                digest = "sha256:" + hashlib.sha256(part).hexdigest()
+                told |= {"chunkSize": len(part), "offset": offset, "chunkDigest": digest}
+            entries += others
+        layer += zstd.compress(bytes(-len(content) % 512) or rest[:0])
+    layer += zstd.compress(bytes(1024))
+    table: Any = {"version": 1, "entries": entries, "tarSplitDigest": "sha256:..."}
+    table = change(table) if change else table
+    text = table if isinstance(table, bytes) else json.dumps(table).encode()
+    packed = zstd.compress(text)
+    annotations = {
+        f"{prefix}manifest-position": f"{len(layer) + 8}:{len(packed)}:{len(text)}:1",
+        f"{prefix}manifest-checksum": "sha256:" + hashlib.sha256(packed).hexdigest(),
+    }
+    return layer + b"\x50\x2a\x4d\x18" + struct.pack("<I", len(packed)) + packed, annotations
