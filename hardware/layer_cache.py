@@ -9,6 +9,7 @@ import logging
 import os
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -73,7 +74,8 @@ class LayerCache:
             draft.replace(path)
             self._make_room()
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink()
             log.debug("the cache of layers cannot be written: %s", error)
 
     def _path(self, digest: str) -> Path:

@@ -1,0 +1,395 @@
+"""Reading images from registries that are slow, break off or lie; and what is kept of them."""
+
+import asyncio
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from parts.handmade import OCI_CONFIG, OCI_INDEX, RunningRegistry, Server, sha256
+from parts.layers import SITE, gzipped, package, tar
+
+from longshore.core.settings import Settings
+from longshore.core.types import Confidence, Evidence
+from longshore.hardware.bounds import ImagesSettings
+from longshore.hardware.layer_cache import LayerCache
+from longshore.hardware.layers import Layer, LayerReader
+from longshore.hardware.manifests import Platform
+from longshore.hardware.plugin import Plugin
+
+AMD64 = Platform(os="linux", architecture="amd64")
+CONFIG: Mapping[str, Any] = {"os": "linux", "architecture": "amd64", "config": {}}
+CONFIG_BYTES = json.dumps(CONFIG).encode()
+
+
+async def facts_of(
+    reference: str, state: Path, wanted: Platform = AMD64, **bounds: Any
+) -> Mapping[str, Evidence]:
+    plugin = Plugin(ImagesSettings(**bounds), wanted=wanted)
+    settings = Settings(state=state)
+    image = await plugin.longshore_resolve_image(reference, settings)
+    return await plugin.longshore_profile_image(image, settings)
+
+
+def scan_of(facts: Mapping[str, Evidence]) -> dict[str, Any]:
+    value = facts["scan"].value
+    assert isinstance(value, dict)
+    return value
+
+
+def serve(server: Server, *layers: bytes, sizes: Sequence[int] = ()) -> str:
+    """Let a server be a registry with one image; return its reference."""
+    described = [
+        {"mediaType": "x", "digest": sha256(layer), "size": size}
+        for layer, size in zip(layers, sizes or map(len, layers), strict=True)
+    ]
+    config = {"mediaType": OCI_CONFIG, "digest": sha256(CONFIG_BYTES), "size": len(CONFIG_BYTES)}
+    content = {"schemaVersion": 2, "config": config, "layers": described}
+    server.answer("/v2/iris/manifests/1", json.dumps(content).encode())
+    server.answer(f"/v2/iris/blobs/{sha256(CONFIG_BYTES)}", CONFIG_BYTES)
+    for layer in layers:
+        server.answer(f"/v2/iris/blobs/{sha256(layer)}", layer)
+    return f"{server.host}/iris:1"
+
+
+def layer(name: str, version: str = "1.0") -> bytes:
+    return gzipped(tar(package(name, version)))
+
+
+def names(facts: Mapping[str, Evidence]) -> list[str]:
+    told: Any = facts["packages"].value if "packages" in facts else []
+    return [each["name"] for each in told]
+
+
+# --- what a registry may do -----------------------------------------------------------------------
+
+
+async def test_layers_that_cannot_be_fetched_leave_what_else_is_known(
+    server: Server, tmp_path: Path
+) -> None:
+    gone, here = layer("gone"), layer("here")
+    reference = serve(server, gone, here)
+    del server.routes[f"/v2/iris/blobs/{sha256(gone)}"]
+    facts = await facts_of(reference, tmp_path)
+    assert names(facts) == ["here"]
+    assert facts["packages"].confidence is Confidence.INFERRED
+    assert "gpu_need" not in facts, "that nothing was found proves nothing"
+    scan = scan_of(facts)
+    assert (scan["complete"], scan["layers"], scan["layers_read"]) == (False, 2, 1)
+    [why] = scan["skipped"]
+    assert why.startswith(f"layer {sha256(gone)[:19]}… cannot be fetched: registry {server.host}")
+
+
+@pytest.mark.parametrize("what", ["another", "longer", "shorter", "broken off"])
+async def test_a_layer_that_is_not_what_its_manifest_tells_tells_of_nothing(
+    server: Server, tmp_path: Path, what: str
+) -> None:
+    told, sent = layer("told"), layer("sent")
+    reference = serve(server, told)
+
+    def broken_off(request: BaseHTTPRequestHandler) -> tuple[int, Mapping[str, str], bytes]:
+        request.send_response(200)
+        request.send_header("content-length", str(len(told)))
+        request.end_headers()
+        request.wfile.write(told[:-9])
+        request.close_connection = True
+        request.connection.close()
+        raise ConnectionError
+
+    path = f"/v2/iris/blobs/{sha256(told)}"
+    bodies = {"another": sent, "longer": told + b"x", "shorter": told[:-1]}
+    if what == "broken off":
+        server.routes[path] = broken_off
+    else:
+        server.answer(path, bodies[what])
+    facts = await facts_of(reference, tmp_path)
+    assert not scan_of(facts)["complete"]
+    assert "sent" not in names(facts)
+    if what != "broken off":
+        assert names(facts) == []
+    assert not list((tmp_path / "images").rglob("*")), "nothing of it is kept"
+
+
+async def test_a_slow_registry_ends_the_reading_in_time_with_what_was_read(
+    server: Server, tmp_path: Path
+) -> None:
+    slow, quick = layer("slow"), layer("quick")
+    reference = serve(server, slow, quick)
+    ended = threading.Event()
+
+    def wait(_: BaseHTTPRequestHandler) -> tuple[int, Mapping[str, str], bytes]:
+        ended.wait(30)
+        return 200, {}, slow
+
+    server.routes[f"/v2/iris/blobs/{sha256(slow)}"] = wait
+    begun = time.monotonic()
+    facts = await facts_of(reference, tmp_path, seconds=0.5)
+    ended.set()
+    assert time.monotonic() - begun < 15
+    assert names(facts) == ["quick"]
+    assert scan_of(facts)["skipped"] == [
+        f"layer {sha256(slow)[:19]}… was not read to its end within 0.5 s"
+    ]
+
+
+async def test_one_that_trickles_is_told_as_far_as_it_came(server: Server, tmp_path: Path) -> None:
+    content = tar({**package("early", "1"), "filling": bytes(3 << 20), **package("late", "1")})
+    reference = serve(server, content)
+    ended = threading.Event()
+
+    def trickle(request: BaseHTTPRequestHandler) -> tuple[int, Mapping[str, str], bytes]:
+        request.send_response(200)
+        request.send_header("content-length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content[: 2 << 20])
+        request.wfile.flush()
+        ended.wait(30)
+        return 200, {}, b""
+
+    server.routes[f"/v2/iris/blobs/{sha256(content)}"] = trickle
+    facts = await facts_of(reference, tmp_path, seconds=1.5)
+    ended.set()
+    assert names(facts) == ["early"]
+    assert not scan_of(facts)["complete"]
+
+
+async def test_more_than_the_bound_is_not_fetched(server: Server, tmp_path: Path) -> None:
+    first, second = layer("first"), layer("second")
+    reference = serve(server, first, second, sizes=(len(first), 1 << 50))
+    facts = await facts_of(reference, tmp_path, download=1 << 20)
+    assert names(facts) == ["first"]
+    assert scan_of(facts)["skipped"] == [
+        f"layer {sha256(second)[:19]}… is not read: 1048576 bytes are read of one image at most"
+    ]
+    assert not server.headers_of(f"/v2/iris/blobs/{sha256(second)}")
+
+
+async def test_no_more_layers_than_allowed_are_read_at_once(server: Server, tmp_path: Path) -> None:
+    layers = [layer(f"p{each}") for each in range(12)]
+    reference = serve(server, *layers)
+    lock, at_once, most = threading.Lock(), 0, 0
+
+    def counting(content: bytes) -> Any:
+        def answer(_: BaseHTTPRequestHandler) -> tuple[int, Mapping[str, str], bytes]:
+            nonlocal at_once, most
+            with lock:
+                at_once += 1
+                most = max(most, at_once)
+            time.sleep(0.05)
+            with lock:
+                at_once -= 1
+            return 200, {}, content
+
+        return answer
+
+    for each in layers:
+        server.routes[f"/v2/iris/blobs/{sha256(each)}"] = counting(each)
+    facts = await facts_of(reference, tmp_path, parallel=4)
+    assert len(names(facts)) == 12
+    assert 2 <= most <= 4
+
+
+async def test_layers_are_not_read_where_that_is_switched_off(
+    server: Server, tmp_path: Path
+) -> None:
+    content = layer("unread")
+    reference = serve(server, content)
+    facts = await facts_of(reference, tmp_path, read_layers=False)
+    assert not {"packages", "scan", "gpu_need"} & set(facts)
+    assert not server.headers_of(f"/v2/iris/blobs/{sha256(content)}")
+
+
+async def test_a_caller_that_leaves_ends_the_reading(server: Server, tmp_path: Path) -> None:
+    content = layer("never")
+    reference = serve(server, content)
+    asked, ended = threading.Event(), threading.Event()
+
+    def wait(_: BaseHTTPRequestHandler) -> tuple[int, Mapping[str, str], bytes]:
+        asked.set()
+        ended.wait(30)
+        return 200, {}, content
+
+    server.routes[f"/v2/iris/blobs/{sha256(content)}"] = wait
+    task = asyncio.create_task(facts_of(reference, tmp_path))
+    assert await asyncio.to_thread(asked.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    ended.set()
+
+
+# --- platforms ------------------------------------------------------------------------------------
+
+
+async def test_of_an_index_the_wanted_platform_is_read(
+    registry: RunningRegistry, tmp_path: Path
+) -> None:
+    def pushed(architecture: str, version: str) -> Any:
+        config = {**CONFIG, "architecture": architecture}
+        content = gzipped(tar(package("torch", version)))
+        return registry.image("many", architecture, config, layers=(content,))
+
+    images = {
+        "linux/arm64/v8": pushed("arm64", "2.9.0"),
+        "linux/amd64/v3": pushed("amd64", "2.9.0+cpu"),
+    }
+    index = registry.index("many", "1", images, media_type=OCI_INDEX)
+    reference = f"{registry.host}/many:1"
+    for wanted, variant, version in (
+        (AMD64, "v3", "2.9.0+cpu"),
+        (Platform(os="linux", architecture="arm64"), "v8", "2.9.0"),
+    ):
+        facts = await facts_of(reference, tmp_path, wanted)
+        assert facts["platforms"].value == ["linux/arm64/v8", "linux/amd64/v3"]
+        assert facts["variant"].value == variant
+        assert facts["variant"].source == f"manifest {index.digest}"
+        told: Any = facts["packages"].value
+        assert [each["version"] for each in told] == [version]
+
+
+# --- what is kept ---------------------------------------------------------------------------------
+
+
+async def test_a_layer_is_fetched_once_and_known_to_other_images_and_processes(
+    server: Server, tmp_path: Path
+) -> None:
+    content, other = layer("shared"), layer("other")
+    path = f"/v2/iris/blobs/{sha256(content)}"
+    first = await facts_of(serve(server, content), tmp_path)
+    assert len(server.headers_of(path)) == 1
+    assert await facts_of(serve(server, content), tmp_path) == first
+    assert names(await facts_of(serve(server, content, other), tmp_path)) == ["other", "shared"]
+    assert len(server.headers_of(path)) == 1
+    assert await facts_of(serve(server, content), tmp_path, cache=0, header=9999) == first
+    assert len(server.headers_of(path)) == 2, "other bounds might find something else"
+
+
+def found(number: int, size: int = 0) -> Layer:
+    digest = f"sha256:{number:064x}"
+    return Layer(digest=digest, size=number, paths=os.urandom(8 * (size // 8)))
+
+
+def test_what_is_kept_comes_back_as_it_was(tmp_path: Path) -> None:
+    content = gzipped(tar({**package("a", "1"), "m.pt": b"x", ".wh.y": b"", "z/.wh..wh..opq": b""}))
+    reader = LayerReader(sha256(content), len(content), ImagesSettings())
+    reader.feed(content)
+    layer = reader.finish()
+    cache = LayerCache(tmp_path, ImagesSettings())
+    assert cache.get(layer.digest) is None
+    cache.put(layer)
+    assert cache.get(layer.digest) == layer
+
+
+@pytest.mark.parametrize("damage", [b"", b"half", None])
+def test_what_a_crash_left_half_written_is_not_believed(
+    tmp_path: Path, damage: bytes | None
+) -> None:
+    cache = LayerCache(tmp_path, ImagesSettings())
+    cache.put(found(1, 800))
+    [path] = [each for each in tmp_path.rglob("*") if each.is_file()]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10] if damage is None else damage)
+    assert cache.get(found(1).digest) is None
+    assert not path.exists()
+    # Nor is one that says that it is another.
+    body = found(2).model_dump_json().encode()
+    path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    assert cache.get(found(1).digest) is None
+
+
+def test_what_was_not_used_for_longest_makes_room(tmp_path: Path) -> None:
+    cache = LayerCache(tmp_path, ImagesSettings(cache=100_000))
+    for number in range(1, 7):
+        cache.put(found(number, 10_000))
+        path = next(each for each in tmp_path.rglob(f"{number:064x}"))
+        os.utime(path, (number, number))
+    first = found(1).digest
+    assert cache.get(first), "which makes it the one that was used last"
+    for number in range(7, 12):
+        cache.put(found(number, 10_000))
+    assert sum(each.stat().st_size for each in tmp_path.rglob("*") if each.is_file()) <= 100_000
+    assert cache.get(first)
+    assert cache.get(found(11).digest)
+    assert cache.get(found(2).digest) is None
+
+
+def test_one_that_is_too_large_and_abandoned_drafts_are_not_kept(tmp_path: Path) -> None:
+    cache = LayerCache(tmp_path, ImagesSettings(cache=100_000))
+    cache.put(found(1, 60_000))
+    assert cache.get(found(1).digest) is None
+    cache.put(found(2))
+    [kept] = [each for each in tmp_path.rglob("*") if each.is_file()]
+    old, new = kept.with_name("old.draft"), kept.with_name("new.draft")
+    for draft in (old, new):
+        draft.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    cache.put(found(3))
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_a_cache_that_cannot_be_used_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    cache = LayerCache(tmp_path / "file", ImagesSettings())
+    cache.put(found(1))
+    assert cache.get(found(1).digest) is None
+
+
+def _use(folder: Path, seed: int) -> int:
+    """Write and read a cache that others write and read; return how many were there."""
+    cache, there = LayerCache(folder, ImagesSettings(cache=200_000)), 0
+    for step in range(150):
+        number = 1 + (step * 7 + seed) % 40
+        known = cache.get(found(number).digest)
+        if known:
+            assert known.size == number
+            there += 1
+        cache.put(found(number, 8_000))
+    return there
+
+
+def test_several_processes_share_a_cache(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(4) as pool:
+        there = list(pool.map(_use, [tmp_path] * 4, range(4)))
+    assert all(there)
+    files = [each for each in tmp_path.rglob("*") if each.is_file()]
+    assert not [each for each in files if each.name.endswith(".draft")]
+    cache = LayerCache(tmp_path, ImagesSettings())
+    assert all(cache.get(f"sha256:{each.name}") for each in files)
+
+
+# --- the event loop -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def busy_layer() -> bytes:
+    """A layer that takes a second or so to unpack."""
+    words = os.urandom(1 << 16)
+    return gzipped(tar({f"{SITE}/{each}.py": words[each : each + 40_000] for each in range(2500)}))
+
+
+async def test_the_event_loop_goes_on_meanwhile(
+    registry: RunningRegistry, busy_layer: bytes, tmp_path: Path
+) -> None:
+    registry.image("busy", "1", CONFIG, layers=(busy_layer,))
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.005)
+            turns += 1
+
+    turning = asyncio.create_task(turn())
+    facts = await facts_of(f"{registry.host}/busy:1", tmp_path)
+    turning.cancel()
+    assert scan_of(facts)["entries"] == 2500
+    # In one piece it would be a handful.
+    assert turns > 20
