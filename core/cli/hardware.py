@@ -14,7 +14,7 @@ from longshore.core.cli.facts import print_facts
 from longshore.core.cli.options import json_option
 from longshore.core.cli.output import print_json, say, tell
 from longshore.core.cli.text import one_line
-from longshore.core.cli.waiting import progress_line
+from longshore.core.cli.waiting import busy
 from longshore.core.errors import InvalidInput
 from longshore.core.images import profile_image, resolve_image
 from longshore.core.loading import load
@@ -25,7 +25,12 @@ from longshore.core.types import Decision, Evidence, ImageProfile
 
 @click.group()
 def hardware() -> None:
-    """Tell what images need, and why."""
+    """Tell what images need, and why.
+
+    \b
+    Example:
+      longshore hardware report localhost:5001/iris:1
+    """
 
 
 @hardware.command()
@@ -56,9 +61,7 @@ def report(
       longshore hardware report registry.example.com/chat:2 --explain
     """
     settings, plugins = load(config, os.environ, {"state": state})
-    with progress_line() as show:
-        if not as_json:
-            show(f"reading {image}")
+    with busy(f"reading {image}"):
         profile, failures = asyncio.run(_profile(settings, plugins, image))
     for failure in failures:
         tell(f"Warning: {one_line(failure)}")

@@ -18,7 +18,7 @@ from longshore.core.cli.options import (
 from longshore.core.cli.output import fields, print_json, say, tell
 from longshore.core.cli.reading import print_decisions
 from longshore.core.cli.text import one_line
-from longshore.core.cli.waiting import wait_until_ready
+from longshore.core.cli.waiting import busy, wait_until_ready
 from longshore.core.names import VersionKey, check_version_name
 from longshore.core.quantities import mebibytes, millicores
 from longshore.core.types import State, Version, VersionRecord, VersionSpec
@@ -223,8 +223,11 @@ def register(
     if dry_run:
         _show_plan(client, key, spec, as_json)
         return
-    record, created = client.register(key, spec)
+    with busy(f"{key}: reading the image and planning"):
+        record, created = client.register(key, spec)
     tell(f"{key} is {'registered' if created else 'registered already, nothing changed'}")
+    for warning in record.version.placement.plan.warnings:
+        tell(f"Warning: {one_line(warning)}")
     if wait:
         record = wait_until_ready(client, key)
     if as_json:
@@ -278,7 +281,8 @@ def _option(location: tuple[int | str, ...]) -> str | None:
 
 
 def _show_plan(client: Client, key: VersionKey, spec: VersionSpec, as_json: bool) -> None:
-    version, decisions = client.preflight(key, spec)
+    with busy(f"{key}: reading the image and planning"):
+        version, decisions = client.preflight(key, spec)
     if as_json:
         print_json({"version": version, "decisions": decisions})
         return

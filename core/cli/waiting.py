@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from longshore.core.cli.client import Client
 from longshore.core.cli.failures import Interrupted, StartFailed
@@ -118,6 +118,15 @@ def progress_line() -> Iterator[Callable[[str], None]]:
         yield lambda text: line.update(
             Text(f"{one_line(text)}  ({time.monotonic() - begun:.0f} s)", overflow="ellipsis")
         )
+
+
+@contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Show on a terminal that something goes on that may take its time."""
+    with progress_line() if sys.stderr.isatty() else nullcontext() as show:
+        if show:
+            show(text)
+        yield
 
 
 class _Lines:

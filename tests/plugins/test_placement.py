@@ -2,6 +2,7 @@ import pytest
 from examples_of import image
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from longshore.core.errors import Refused
 from longshore.core.types import (
@@ -87,6 +88,30 @@ def test_an_image_that_may_use_a_gpu_and_gets_none_is_worth_a_warning() -> None:
     )
     asked = VersionSpec.model_validate({"image": spec.image, "resources": {"gpu": 1}})
     assert longshore_plan_hardware(asked, profile, [node(gpus=1)]).warnings == ()
+
+
+@pytest.mark.parametrize("value", ["none", "unknown"])
+def test_an_image_that_is_not_known_to_use_a_gpu_is_not_warned_of(value: str) -> None:
+    need = Evidence(value=value, source="its files", confidence=Confidence.INFERRED)
+    profile = ImageProfile(image=built("linux/amd64"), facts={"gpu_need": need})
+    spec = VersionSpec(image="localhost:5001/iris:1")
+    assert longshore_plan_hardware(spec, profile, [node()]).warnings == ()
+
+
+def test_an_image_that_was_not_read_whole_is_worth_a_warning() -> None:
+    def warnings(**value: JsonValue) -> tuple[str, ...]:
+        scan = Evidence(value=value, source="layers", confidence=Confidence.EXACT)
+        profile = ImageProfile(image=built("linux/amd64"), facts={"scan": scan})
+        spec = VersionSpec(image="localhost:5001/iris:1")
+        return longshore_plan_hardware(spec, profile, [node()]).warnings
+
+    assert warnings(complete=True, skipped=["a file"]) == ()
+    assert warnings(complete=False, skipped=["layer 1 is a bomb", "layer 2", "layer 3"]) == (
+        (
+            "not all of the image was read, so that less is known of it: layer 1 is a bomb; "
+            "and 2 more reasons"
+        ),
+    )
 
 
 def test_the_architectures_of_an_image_are_planned_and_told() -> None:

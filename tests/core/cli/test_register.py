@@ -8,7 +8,7 @@ from parts.cli_program import Call
 from parts.management_api import StandIn, problem, running
 
 from longshore.core.names import VersionKey
-from longshore.core.types import Progress, State, VersionStatus
+from longshore.core.types import HardwarePlan, Progress, State, VersionStatus
 
 KEY = VersionKey("iris", "1")
 REGISTER = ("register", "iris", "1", "localhost:5001/iris:1")
@@ -139,6 +139,20 @@ def test_json_is_all_there_is_on_standard_output(call: Call, api: StandIn) -> No
     assert document["record"]["status"]["state"] == "ready"
     again = json.loads(call(*REGISTER, "--json", "--no-wait").stdout)
     assert again["created"] is False
+
+
+def test_warnings_of_the_plan_are_told_on_the_side(call: Call, api: StandIn) -> None:
+    key = api.add("iris", "1")
+    record = api.records[key]
+    plan = HardwarePlan(warnings=("the image may\x1b[1m use a GPU", "less is known of it"))
+    placement = record.version.placement.model_copy(update={"plan": plan})
+    version = record.version.model_copy(update={"placement": placement})
+    api.records[key] = record.model_copy(update={"version": version})
+    assert call(*REGISTER).stderr.splitlines()[:3] == [
+        "iris:1 is registered already, nothing changed",
+        "Warning: the image may use a GPU",
+        "Warning: less is known of it",
+    ]
 
 
 def test_registering_the_same_again_says_so(call: Call, api: StandIn) -> None:
