@@ -10,7 +10,7 @@ RAY := $(VENV)/ray
 RAY_STAMP := $(RAY)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo registry image manifests test soak chaos fuzz check bench format clean
+.PHONY: help setup demo registry image manifests test soak chaos fuzz corpus check bench format clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -54,6 +54,9 @@ chaos: $(STAMP)  ## Load for 20 minutes while much goes wrong; writes docs/relia
 
 fuzz: $(STAMP)  ## Fuzz what parses requests, answers and image layers, for FUZZ_SECONDS (300)
 	@$(BIN)/python tests/fuzz/run.py $${FUZZ_SECONDS:-300}
+
+corpus: $(STAMP)  ## Measure what is told of images with known contents; writes docs/hardware.md
+	@LONGSHORE_CORPUS=1 LONGSHORE_CORPUS_PAGE=1 $(BIN)/python -m pytest -s tests/hardware/test_corpus.py
 
 check: $(STAMP)  ## Types, style, and who may import whom
 	@$(BIN)/ruff format --check

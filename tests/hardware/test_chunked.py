@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from engine_cli import EngineCli
 from parts.handmade import RunningRegistry
+from parts.image_corpus import enormous
 from parts.layers import SITE, chunked, elf, fat_binary, package, safetensors
 
 from longshore.core.settings import Settings
@@ -88,19 +89,8 @@ async def test_weights_that_no_gpu_could_hold_are_told_by_their_header_alone(
     registry: RunningRegistry, tmp_path: Path
 ) -> None:
     parameters = 200_000_000_000
-    whole = safetensors({"a": ("BF16", [0], 0)})
-    header = whole[8:].replace(b'"shape": [0]', b'"shape": [%d]' % parameters)
-    header = header.replace(b"[0, 0]", b"[0, %d]" % (2 * parameters)).rstrip()
-    content = len(header).to_bytes(8, "little") + header + bytes(5000)
     # Of 400 GB only the first part is there, and only that is asked for.
-    claims = {"m.safetensors": 8 + len(header) + 2 * parameters}
-
-    def first_part(table: Any) -> Any:
-        table["entries"][0]["endOffset"] = table["entries"][-1]["offset"]
-        return table
-
-    files = {"m.safetensors": content, "aside.csv": bytes(range(256)) * 4000}
-    layer, noted = chunked(files, claims=claims)
+    layer, noted = enormous(parameters)
     registry.image("enormous", "1", CONFIG, layers=(layer,), annotations=(noted,))
     facts = await facts_of(f"{registry.host}/enormous:1", tmp_path)
     told: Any = facts["weights"].value

@@ -14,6 +14,7 @@ from typing import Any
 from base_image import cache_directory
 from parts.layers import (
     SITE,
+    chunked,
     conda_package,
     elf,
     fat_binary,
@@ -37,18 +38,21 @@ class Case:
     """An image, and what must be told of it.
 
     Args:
-        layers: makes them, the lowest first; only when the case is run.
+        layers: makes them, the lowest first, some with annotations; only when the case is run.
         expected: every fact that must be told but ``scan``, ``platforms`` and ``ports``.
         env, labels, cmd: of its configuration.
     """
 
     name: str
-    layers: Callable[[], Sequence[bytes]]
+    layers: Callable[[], Sequence[bytes | tuple[bytes, Mapping[str, str]]]]
     expected: Mapping[str, Any]
     env: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     cmd: Sequence[str] = ()
     architecture: str = "amd64"
+    variant: str = ""
+    beside: str = ""
+    """Another platform whose image, with torch for CUDA in it, is in the same index."""
     wheels: Sequence[str] = ()
     """What must be downloaded for it."""
 
@@ -83,6 +87,21 @@ def wheel(requirement: str) -> dict[str, bytes]:
     [file] = folder.glob("*.whl")
     with zipfile.ZipFile(file) as packed:
         return {f"{SITE}/{name}": packed.read(name) for name in packed.namelist()}
+
+
+def enormous(parameters: int) -> tuple[bytes, Mapping[str, str]]:
+    """Return a layer with a file of so many parameters, of which only the beginning is there."""
+    header = b'{"a":{"dtype":"BF16","shape":[%d],"data_offsets":[0,%d]}}'
+    header %= (parameters, 2 * parameters)
+    content = len(header).to_bytes(8, "little") + header + bytes(5000)
+
+    def cut_short(table: Any) -> Any:
+        table["entries"][0]["endOffset"] = table["entries"][-1]["offset"]
+        return table
+
+    files = {"m.safetensors": content, "aside.csv": bytes(range(256)) * 4000}
+    claims = {"m.safetensors": 8 + len(header) + 2 * parameters}
+    return chunked(files, claims=claims, change=cut_short)
 
 
 def packages(*described: tuple[str, str] | tuple[str, str, str]) -> list[tuple[str, str]]:
@@ -403,6 +422,31 @@ CASES = [
                 ("hf/snapshots/1/pytorch_model.bin", "pytorch", {}),
             ],
         },
+    ),
+    Case(
+        "weights that no GPU could hold, in zstd:chunked",
+        lambda: [enormous(200_000_000_000)],
+        {
+            "gpu_need": "none",
+            "weights": [("m.safetensors", "safetensors", {"BF16": 200_000_000_000})],
+        },
+    ),
+    Case(
+        "onnxruntime-gpu beside large files, in zstd:chunked",
+        lambda: [chunked({**ONNX_FILES, "data/large.csv": bytes(range(256)) * 4000})],
+        {
+            "gpu_need": "optional",
+            "sm_sass": {"onnxruntime-gpu": list(ONNXRUNTIME)},
+            "packages": packages(("onnxruntime-gpu", "1.31.1")),
+        },
+    ),
+    Case(
+        "an index with images for two platforms: the one for CPUs is meant",
+        plain(torch("2.9.0", "+cpu")),
+        {"gpu_need": "none", "variant": "v8", "packages": packages(("torch", "2.9.0+cpu"))},
+        architecture="arm64",
+        variant="v8",
+        beside="linux/amd64/v3",
     ),
     Case(
         "threads and workers",
