@@ -17,11 +17,18 @@ COLOURS = {
     Confidence.UNKNOWN.value: "bright_black",
 }
 _ORDER = (
-    *("platforms", "variant", "gpu_need", "cuda_version", "min_driver", "sm_sass", "sm_ptx"),
+    *("platforms", "gpu_need", "cuda_version", "min_driver", "sm_sass", "sm_ptx"),
     *("packages", "weights", "ports", "threads", "scan"),
 )
 """The facts that there may be of every image; others follow them."""
 
+_NAMES = {
+    "gpu_need": "GPU need",
+    "cuda_version": "CUDA version",
+    "min_driver": "NVIDIA driver",
+    "sm_sass": "GPU code, SASS",
+    "sm_ptx": "GPU code, PTX",
+}
 _TOLD_FIRST = (
     *("vllm", "sglang", "tensorrt-llm", "torch", "tensorflow", "jax", "transformers"),
     *("onnxruntime-gpu", "onnxruntime", "xgboost", "lightgbm", "catboost", "scikit-learn"),
@@ -68,9 +75,7 @@ def _coloured(confidence: Confidence) -> str:
 
 
 def _words(name: str) -> str:
-    return (
-        name.replace("_", " ").replace("sm ", "SM ").replace("gpu", "GPU").replace("cuda", "CUDA")
-    )
+    return _NAMES.get(name, name.replace("_", " "))
 
 
 def _summary(name: str, value: Any) -> str:
