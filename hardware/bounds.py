@@ -19,11 +19,11 @@ class ImagesSettings(BaseModel):
     ratio: float = Field(default=100, ge=1)
     """Most bytes that one compressed byte may become, once a layer has unpacked to 256 MiB."""
     entries: int = Field(default=1_000_000, ge=1)
-    """Most files and folders in one layer."""
+    """Most files and folders in one layer; beyond them, no more layers of an image are read."""
     header: int = Field(default=8 << 20, ge=4096)
     """Most bytes of one header or one package's description that are held in memory."""
     findings: int = Field(default=10_000, ge=1)
-    """Most files of one layer that are told of."""
+    """Most files of one layer that are told of; beyond them, no more layers are read."""
     parallel: int = Field(default=3, ge=1, le=32)
     """How many layers are read at once, over all images."""
     cache: int = Field(default=64 << 20, ge=0)

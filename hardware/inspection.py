@@ -49,7 +49,7 @@ class Inspector:
         """
         known: dict[str, Layer] = {}
         wanted = self._wanted(layers, known)
-        await asyncio.to_thread(_look_up, cache, wanted, known)
+        await asyncio.to_thread(_look_up, cache, wanted, known, self._bounds)
         readers = {
             digest: LayerReader(digest, layer.size, self._bounds)
             for digest, layer in wanted.items()
@@ -97,6 +97,10 @@ class Inspector:
         known: dict[str, Layer],
     ) -> None:
         async with self._slot():
+            if _are_enough(known, self._bounds):
+                why = "is not read: the layers before it hold as much as is told of one image"
+                known[reader.digest] = unreadable(reader.digest, why)
+                return
             try:
                 layer = await self._by_contents(registry, told) or await _streamed(registry, reader)
             except Damaged as error:
@@ -129,10 +133,24 @@ class Inspector:
         return self._slots[1]
 
 
-def _look_up(cache: LayerCache, wanted: Mapping[str, Descriptor], known: dict[str, Layer]) -> None:
+def _look_up(
+    cache: LayerCache,
+    wanted: Mapping[str, Descriptor],
+    known: dict[str, Layer],
+    bounds: ImagesSettings,
+) -> None:
     for digest in wanted:
-        if layer := cache.get(digest):
+        if not _are_enough(known, bounds) and (layer := cache.get(digest)):
             known[digest] = layer
+
+
+def _are_enough(known: Mapping[str, Layer], bounds: ImagesSettings) -> bool:
+    """Return whether layers together hold so much that no more should be held in memory."""
+    layers = known.values()
+    return (
+        sum(each.entries for each in layers) > bounds.entries
+        or sum(len(each.findings) for each in layers) > bounds.findings
+    )
 
 
 async def _streamed(registry: RegistryClient, reader: LayerReader) -> Layer:

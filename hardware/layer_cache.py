@@ -39,6 +39,7 @@ class LayerCache:
     """
 
     def __init__(self, folder: Path, bounds: ImagesSettings) -> None:
+        self._root = folder
         # What is found depends on these.
         self._folder = folder / f"layers-{EDITION}-{bounds.header}-{bounds.findings}"
         self._most = bounds.cache
@@ -69,7 +70,9 @@ class LayerCache:
         path = self._path(layer.digest)
         draft = path.with_name(f"{uuid.uuid4().hex}.draft")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for each in (self._root.parent, self._root, self._folder):
+                # The first is the state directory, which may hold more than this.
+                each.mkdir(parents=True, exist_ok=True, mode=0o700)
             draft.write_bytes(content)
             draft.replace(path)
             self._make_room()

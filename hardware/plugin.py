@@ -1,5 +1,6 @@
 """The built-in plugin ``images``: finds images in their registries, and reads what they are."""
 
+import asyncio
 import platform
 import ssl
 from collections import OrderedDict
@@ -125,7 +126,8 @@ class Plugin:
                 scan = Scan(skipped=(f"the manifest cannot be fetched: {error.message}",))
         own = image.platforms[0] if len(image.platforms) == 1 else ""
         read = chosen.platform if chosen and chosen.platform else own
-        return profile(image, read, scan)
+        # Thousands of findings in many layers take their time, too.
+        return await asyncio.to_thread(profile, image, read, scan)
 
     async def _choose(self, registry: RegistryClient, parsed: Reference) -> _Chosen:
         """Ask for the manifest of the wanted platform.

@@ -7,6 +7,11 @@ from longshore.hardware.filesystem import Found
 from longshore.hardware.findings.kinds import DeviceCode, Library, Ownership, Package, Weights
 
 _SITE = re.compile(r"^(?P<site>(?:.*/)?(?:site|dist)-packages)/(?P<name>[^/]+)")
+_OF_PYTHON = re.compile(r"(?:^|/)(?:lib/python3[^/]*|site-packages|dist-packages)/")
+_LARGE_IN_LIBRARIES = 1 << 20
+"""Libraries bring small models for their own tests; larger ones are meant to be used."""
+_DEEPEST_SITE = 16
+_MOST_SITES = 32
 _CACHED = re.compile(r"(?:^|/)pkgs/[^/]+/")
 """Where conda keeps what it has unpacked; what is installed is linked from there."""
 
@@ -41,7 +46,8 @@ class Software:
         self.libraries: list[tuple[Library, Found]] = []
         self.code: list[tuple[DeviceCode, Found]] = []
         self._owners: dict[tuple[str, str], str] = {}
-        self._sites = {each.strip("/") for each in env.get("PYTHONPATH", "").split(":") if each}
+        named = env.get("PYTHONPATH", "").split(":", _MOST_SITES)[:_MOST_SITES]
+        self._sites = {each.strip("/") for each in named if each}
         ownerships: list[Ownership] = []
         for each in found:
             match each.finding:
@@ -55,9 +61,14 @@ class Software:
                     self.code.append((each.finding, each))
                 case Ownership():
                     ownerships.append(each.finding)
+        self._own(ownerships)
+        self.weights = [
+            (each, digest)
+            for each, digest in self.weights
+            if each.bytes >= _LARGE_IN_LIBRARIES or not self._is_of_a_library(each.path)
+        ]
         self.packages.sort(key=lambda each: (each[0].name, each[0].path))
         self.weights.sort(key=lambda each: (-each[0].bytes, each[0].path))
-        self._own(ownerships)
 
     def named(self, *names: str) -> list[tuple[Package, str]]:
         """Return the packages of these names."""
@@ -83,6 +94,12 @@ class Software:
         return not _CACHED.search(package.path) and (
             site.rpartition("/")[2] in {"site-packages", "dist-packages"} or site in self._sites
         )
+
+    def _is_of_a_library(self, path: str) -> bool:
+        if _OF_PYTHON.search(path):
+            return True
+        parts = path.split("/")[:_DEEPEST_SITE]
+        return any(("/".join(parts[:at]), parts[at]) in self._owners for at in range(1, len(parts)))
 
     def _own(self, ownerships: Iterable[Ownership]) -> None:
         names = {each.path.rpartition("/")[0]: each.name for each, _ in self.packages}

@@ -36,10 +36,6 @@ _BY_NAME = {
     "safetensors": re.compile(r"\.safetensors$"),
     "gguf": re.compile(r"\.gguf$"),
 }
-_LIBRARIES = re.compile(r"(?:^|/)(?:site|dist)-packages/")
-_LARGE_IN_LIBRARIES = 1 << 20
-"""Libraries bring small models for their own tests; larger ones are meant to be used."""
-
 Tell = Callable[[Weights], None]
 
 
@@ -64,7 +60,7 @@ def reader(path: str, size: int, head: bytes, most: int, tell: Tell) -> Content 
             tell(Weights(path=path, format="safetensors", bytes=size, problem=why))
             return None
         return Held(_LENGTH + length, lambda content: tell(_safetensors(path, size, content)))
-    if (format_ := format_of(path)) and not _small_in_libraries(path, size):
+    if format_ := format_of(path):
         problem = "it is not what its name says" if format_ in {"safetensors", "gguf"} else ""
         tell(Weights(path=path, format=format_, bytes=size, problem=problem))
     return None
@@ -101,10 +97,6 @@ def tells_enough(size: int, content: bytes, most: int) -> bool:
         return True
     length = safetensors_length(size, content)
     return len(content) >= _LENGTH + (length if length is not None and length <= most else 1)
-
-
-def _small_in_libraries(path: str, size: int) -> bool:
-    return size < _LARGE_IN_LIBRARIES and _LIBRARIES.search(path) is not None
 
 
 def _safetensors(path: str, size: int, content: bytes) -> Weights:

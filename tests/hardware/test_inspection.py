@@ -171,6 +171,17 @@ async def test_more_than_the_bound_is_not_fetched(server: Server, tmp_path: Path
     assert not server.headers_of(f"/v2/iris/blobs/{sha256(second)}")
 
 
+async def test_layers_that_hold_too_much_together_end_the_reading(
+    server: Server, tmp_path: Path
+) -> None:
+    layers = [gzipped(tar({f"{number}/{each}": b"" for each in range(60)})) for number in range(4)]
+    for _ in range(2):
+        facts = await facts_of(serve(server, *layers), tmp_path, entries=100, parallel=1)
+        scan = scan_of(facts)
+        assert (scan["complete"], scan["layers_read"], scan["entries"]) == (False, 2, 120)
+        assert "is not read: the layers before it hold as much" in scan["skipped"][0]
+
+
 async def test_no_more_layers_than_allowed_are_read_at_once(server: Server, tmp_path: Path) -> None:
     layers = [layer(f"p{each}") for each in range(12)]
     reference = serve(server, *layers)

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ from parts.layers import (
 METADATA = Path(__file__).parent / "metadata"
 XGBOOST = ("50", "60", "70", "80", "90", "100", "120")
 ONNXRUNTIME = ("75", "80", "86", "89", "90a", "120a")
+MANYLINUX = ("_2_28", "_2_27", "_2_24", "_2_17", "2014")
+WHEELS = {
+    "lightgbm==4.7.0": "none",
+    "onnxruntime==1.32.0": "none",
+    "bitsandbytes==0.50.2": "optional",
+    "ctranslate2==4.8.5": "optional",
+    "jax-cuda12-plugin==0.10.2": "optional",
+}
+"""What their makers say of them."""
 VENV = "opt/venv/lib/python3.12/site-packages"
 
 
@@ -55,6 +65,8 @@ class Case:
     """Another platform whose image, with torch for CUDA in it, is in the same index."""
     wheels: Sequence[str] = ()
     """What must be downloaded for it."""
+    only: Sequence[str] = ()
+    """The facts that are known of it from elsewhere, where not all are."""
 
 
 def torch(version: str, local: str = "", site: str = SITE) -> dict[str, bytes]:
@@ -79,8 +91,9 @@ def wheel(requirement: str) -> dict[str, bytes]:
         subprocess.run(
             [
                 *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
-                *("--only-binary=:all:", "--platform=manylinux_2_28_x86_64"),
-                *("--python-version=3.11", "--dest", str(folder), requirement),
+                *("--only-binary=:all:", "--python-version=3.11"),
+                *(f"--platform=manylinux{each}_x86_64" for each in MANYLINUX),
+                *("--dest", str(folder), requirement),
             ],
             check=True,
         )
@@ -119,6 +132,7 @@ SKLEARN = {
     **NUMPY,
     **package("scikit-learn", "1.7.0", owns=["sklearn"]),
     f"{SITE}/numpy/_core/_multiarray.so": elf(),
+    "usr/local/lib/python3.11/lib2to3/Grammar3.11.7.final.0.pickle": b"\x80\x05 Python's own",
     f"{SITE}/sklearn/tests/data/model.pkl": b"\x80\x04 small, for its own tests",
     "app/model.joblib": b"\x80\x04" + bytes(5000),
 }
@@ -372,8 +386,19 @@ CASES = [
     ),
     Case(
         "packages where PYTHONPATH says, and others where nothing does",
-        plain({**package("a", "1", site="deps"), **package("b", "2", site="elsewhere")}),
-        {"gpu_need": "none", "packages": packages(("a", "1"))},
+        plain(
+            {
+                **package("a", "1", site="deps", owns=["a"]),
+                **package("b", "2", site="elsewhere"),
+                "deps/a/tests/data.pkl": b"\x80\x04 small, for its own tests",
+                "app/model.pkl": b"\x80\x04",
+            }
+        ),
+        {
+            "gpu_need": "none",
+            "packages": packages(("a", "1")),
+            "weights": [("app/model.pkl", "pickle", {})],
+        },
         env=["PYTHONPATH=/deps:/app"],
     ),
     Case(
@@ -475,5 +500,18 @@ CASES = [
             "packages": packages(("onnxruntime-gpu", "1.31.1")),
         },
         wheels=["onnxruntime-gpu==1.31.1"],
+    ),
+    *(
+        Case(
+            f"the wheel of {requirement.partition('==')[0]}",
+            partial(lambda named: [gzipped(tar(wheel(named)))], requirement),
+            {
+                "gpu_need": need,
+                "packages": [tuple(requirement.split("=="))],
+            },
+            wheels=[requirement],
+            only=["gpu_need", "packages"],
+        )
+        for requirement, need in WHEELS.items()
     ),
 ]
