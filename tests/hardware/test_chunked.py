@@ -75,6 +75,16 @@ async def test_only_what_matters_is_read(
     assert 0 < scan["bytes"] < len(layer) / 2, "not all of it came"
 
 
+async def test_a_layer_of_which_most_is_wanted_is_read_from_end_to_end(
+    registry: RunningRegistry, tmp_path: Path
+) -> None:
+    layer, noted = chunked({name: FILES[name] for name in FILES if name != "data/large.csv"})
+    registry.image("wanted", "1", CONFIG, layers=(layer,), annotations=(noted,))
+    facts = await facts_of(f"{registry.host}/wanted:1", tmp_path)
+    assert values(facts) == EXPECTED
+    assert scan_of(facts)["bytes"] == len(layer)
+
+
 async def test_the_same_layer_without_its_table_tells_the_same(
     registry: RunningRegistry, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from parts.handmade import OCI_CONFIG, OCI_INDEX, RunningRegistry, Server, sha256
-from parts.layers import SITE, gzipped, package, tar
+from parts.layers import gzipped, package, tar
 
 from longshore.core.settings import Settings
 from longshore.core.types import Confidence, Evidence
@@ -137,6 +137,31 @@ async def test_a_slow_registry_ends_the_reading_in_time_with_what_was_read(
     assert scan_of(facts)["skipped"] == [
         f"layer {sha256(slow)[:19]}… was not read to its end within 0.5 s"
     ]
+
+
+async def test_nothing_is_told_of_a_layer_while_a_thread_still_works_on_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, working = threading.Event(), threading.Event()
+    feed, so_far = LayerReader.feed, LayerReader.so_far
+
+    def slow(reader: LayerReader, data: bytes) -> None:
+        working.set()
+        begun.set()
+        feed(reader, data)
+        # Longer than the time that there is.
+        time.sleep(1 if data else 0)
+        working.clear()
+
+    def checked(reader: LayerReader, problem: str) -> Layer:
+        assert not working.is_set()
+        return so_far(reader, problem)
+
+    monkeypatch.setattr(LayerReader, "feed", slow)
+    monkeypatch.setattr(LayerReader, "so_far", checked)
+    facts = await facts_of(serve(server, layer("half")), tmp_path, seconds=0.5)
+    assert begun.is_set()
+    assert not scan_of(facts)["complete"]
 
 
 async def test_one_that_trickles_is_told_as_far_as_it_came(server: Server, tmp_path: Path) -> None:
@@ -309,6 +334,8 @@ def test_what_a_crash_left_half_written_is_not_believed(
     path.write_bytes(whole[:-10] if damage is None else damage)
     assert cache.get(found(1).digest) is None
     assert not path.exists()
+    path.write_bytes(whole.replace(b'"size":1', b'"size":7'))
+    assert cache.get(found(1).digest) is None, "nor one in which a bit tipped over"
     # Nor is one that says that it is another.
     body = found(2).model_dump_json().encode()
     path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
@@ -379,28 +406,19 @@ def test_several_processes_share_a_cache(tmp_path: Path) -> None:
 # --- the event loop -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def busy_layer() -> bytes:
-    """A layer that takes a second or so to unpack."""
-    words = os.urandom(1 << 16)
-    return gzipped(tar({f"{SITE}/{each}.py": words[each : each + 40_000] for each in range(2500)}))
-
-
-async def test_the_event_loop_goes_on_meanwhile(
-    registry: RunningRegistry, busy_layer: bytes, tmp_path: Path
+async def test_the_event_loop_is_left_to_others_meanwhile(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry.image("busy", "1", CONFIG, layers=(busy_layer,))
-    turns = 0
+    threads = set()
+    for name in ("feed", "finish"):
+        method = getattr(LayerReader, name)
 
-    async def turn() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0.005)
-            turns += 1
+        def noted(*arguments: Any, method: Any = method) -> Any:
+            threads.add(threading.current_thread())
+            return method(*arguments)
 
-    turning = asyncio.create_task(turn())
-    facts = await facts_of(f"{registry.host}/busy:1", tmp_path)
-    turning.cancel()
-    assert scan_of(facts)["entries"] == 2500
-    # In one piece it would be a handful.
-    assert turns > 20
+        monkeypatch.setattr(LayerReader, name, noted)
+    content = tar({"filling": os.urandom(5 << 20), **package("a", "1")})
+    assert names(await facts_of(serve(server, content), tmp_path)) == ["a"]
+    assert threads
+    assert threading.current_thread() not in threads

@@ -110,7 +110,11 @@ def test_code_for_gpus_is_found_where_it_is_cut_in_two_at_any_place() -> None:
 def test_what_only_looks_like_code_for_gpus_is_passed_over() -> None:
     magic = struct.pack("<IHHQ", 0xBA55ED50, 1, 16, 1 << 60)
     # As an operand in a program, and with something else than an entry behind it.
-    code = elf(magic + bytes(100), magic[:8], fat_binary(["86"]), magic + b"\xff" * 100)
+    entry = struct.pack("<HHIQIIHHI", 2, 0x101, 64, 8, 8, 0, 1, 7, 5000) + bytes(40)
+    code = elf(
+        *(magic + bytes(100), magic[:8], fat_binary(["86"])),
+        *(magic + b"\xff" * 100, magic + entry),
+    )
     [found] = read(tar({"a": code})).findings
     assert isinstance(found, DeviceCode)
     assert (found.sass, found.ptx) == (("86",), ())
