@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from engine_cli import EngineCli
 from parts.handmade import RunningRegistry
-from parts.image_corpus import enormous
+from parts.image_cases import enormous
 from parts.layers import SITE, chunked, elf, fat_binary, package, safetensors
 
 from longshore.core.settings import Settings

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from parts.handmade import RunningRegistry
-from parts.image_corpus import CASES, Case, torch
+from parts.image_cases import Case, torch
+from parts.image_corpus import CASES
 from parts.layers import gzipped, tar
 
 from longshore.core.settings import Settings

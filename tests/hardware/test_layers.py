@@ -1,12 +1,11 @@
 """One layer: in every dialect, however it comes, and what is made of those that mean harm."""
 
 import gzip
-import hashlib
 import random
 import struct
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,18 +21,17 @@ from parts.layers import (
     tar,
     zstandard,
 )
+from parts.reading import BOUNDS, read, sha256
 
 from longshore.hardware.bounds import Damaged, ImagesSettings, TooMuch
-from longshore.hardware.filesystem import in_image
-from longshore.hardware.findings.kinds import DeviceCode, Package, Weights
-from longshore.hardware.layers import Layer, LayerReader, number_of
+from longshore.hardware.findings.kinds import DeviceCode, Weights
+from longshore.hardware.layers import LayerReader
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-BOUNDS = ImagesSettings()
 FILES = {
     **package("xgboost", "3.2.0", owns=["xgboost"]),
     f"{SITE}/xgboost/lib/libxgboost.so": elf(
@@ -44,33 +42,6 @@ FILES = {
     "empty": b"",
     "folder/": None,
 }
-
-
-def sha256(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def pieces(content: bytes, seed: int | None) -> Iterator[bytes]:
-    """Cut bytes into pieces; None leaves them whole."""
-    # Reproducible, not secret.
-    draw = random.Random(seed)  # noqa: S311
-    at = 0
-    while at < len(content):
-        size = len(content) if seed is None else draw.choice((1, 7, 500, 512, 5000))
-        yield content[at : at + size]
-        at += size
-
-
-def read(
-    content: bytes,
-    bounds: ImagesSettings = BOUNDS,
-    seed: int | None = None,
-    size: int | None = None,
-) -> Layer:
-    reader = LayerReader(sha256(content), size or len(content), bounds)
-    for piece in pieces(content, seed):
-        reader.feed(piece)
-    return reader.finish()
 
 
 # --- dialects -------------------------------------------------------------------------------------
@@ -293,156 +264,3 @@ def test_a_nul_in_an_extended_name_names_nothing() -> None:
     layer = header(b"h", b"%011o" % len(line), b"x") + line.ljust(512, b"\0")
     layer += header(b"f.pt", b"%011o" % 1) + b"x".ljust(512, b"\0") + bytes(1024)
     assert not read(layer).findings
-
-
-# --- what files claim -----------------------------------------------------------------------------
-
-
-def weights_of(name: str, content: bytes, bounds: ImagesSettings = BOUNDS) -> Weights:
-    [found] = read(gzipped(tar({name: content})), bounds).findings
-    assert isinstance(found, Weights)
-    return found
-
-
-def lying(header: bytes, data: bytes = b"") -> bytes:
-    return struct.pack("<Q", len(header)) + header + data
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (lying(b"{" + b" " * 10), "its header cannot be read"),
-        (lying(b'{"a": ' + b"[" * 100_000 + b" "), "its header cannot be read"),
-        (lying(b'{"a": 1}'), "not described as tensors are"),
-        (
-            lying(b'{"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}', bytes(35)),
-            "a tensor lies outside of the file",
-        ),
-        (
-            lying(b'{"a": {"dtype": "F32", "shape": [999], "data_offsets": [0, 4]}}', bytes(4)),
-            "more numbers than bytes",
-        ),
-        (
-            lying(b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}', bytes(4)),
-            "not described as tensors are",
-        ),
-        (lying(b'{"a":' + b"9" * 5000 + b"}"), "its header cannot be read"),
-        (b"\xff" * 8 + b"{}", "it is not what its name says"),
-        (b"short", "it is not what its name says"),
-    ],
-    ids=range(9),
-)
-def test_a_header_of_safetensors_that_lies_tells_of_no_parameters(
-    content: bytes, problem: str
-) -> None:
-    found = weights_of("a.safetensors", content)
-    assert problem in found.problem
-    assert (found.bytes, found.parameters) == (len(content), {})
-
-
-def test_a_header_of_safetensors_is_held_up_to_its_bound() -> None:
-    content = safetensors({f"layer.{each}": ("F16", [2], 4) for each in range(200)})
-    assert weights_of("a.safetensors", content).parameters == {"F16": 400}
-    found = weights_of("a.safetensors", content, ImagesSettings(header=4096))
-    assert "longer than the 4096 that are read" in found.problem
-    assert not found.parameters
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "is of version 1"),
-        (b"GGUF" + struct.pack("<IQQ", 3, 1 << 40, 0), "more tensors or values than can be"),
-        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 60), "ends too early"),
-        (b"GGUF" + struct.pack("<IQQQII", 3, 0, 1, 0, 9, 9) * 2, "ends too early"),
-        (
-            b"GGUF"
-            + struct.pack("<IQQ", 3, 0, 1)
-            + struct.pack("<QI", 0, 9)
-            + struct.pack("<IQ", 9, 1) * 50,
-            "a value of an unknown type",
-        ),
-        (
-            b"GGUF" + struct.pack("<IQQQIIQ", 3, 0, 1, 0, 9, 8, 1 << 40) + bytes(99),
-            "more values than can be",
-        ),
-        (
-            b"GGUF" + struct.pack("<IQQQIQQIQ", 3, 1, 0, 0, 2, 1 << 40, 1 << 40, 0, 0),
-            "larger than the file",
-        ),
-        (b"GGUF" + struct.pack("<IQQQI", 3, 1, 0, 0, 1 << 30), "more than 4 dimensions"),
-        (b"GGUF", "ends too early"),
-    ],
-    ids=range(9),
-)
-def test_a_header_of_gguf_that_lies_tells_of_no_parameters(content: bytes, problem: str) -> None:
-    found = weights_of("a.gguf", content)
-    assert problem in found.problem
-    assert not found.parameters
-
-
-def test_a_pickle_is_never_loaded() -> None:
-    evil = b"cos\nsystem\n(S'touch /tmp/longshore-was-here'\ntR."
-    assert weights_of("a.pkl", evil).format == "pickle"
-
-
-def test_an_endless_description_is_read_up_to_its_bound() -> None:
-    text = b"Name: a\nVersion: 1\n" + b"Requires-Dist: nvidia-x\n" * 200_000
-    [found] = read(gzipped(tar({f"{SITE}/a-1.dist-info/METADATA": text}))).findings
-    assert isinstance(found, Package)
-    assert len(found.requires) == 32
-    [found] = read(
-        gzipped(tar({"c/conda-meta/a.json": b'{"name": "a", "version": "1", "x": [1, 2]}'}))
-    ).findings
-    assert isinstance(found, Package)
-    for broken in (b"[" * 100_000, b"{}", b"[]", b'{"name": 1, "version": []}', b"\xff"):
-        assert not read(gzipped(tar({"c/conda-meta/a.json": broken}))).findings
-
-
-# --- layers upon each other -----------------------------------------------------------------------
-
-
-def left(*layers: bytes) -> list[str]:
-    return [each.finding.path for each in in_image([read(layer) for layer in layers])]
-
-
-BELOW = tar({"a/b/c.pt": b"1", "a/d.pt": b"2", "e.pt": b"3"})
-
-
-@pytest.mark.parametrize(
-    ("above", "paths"),
-    [
-        (tar({"a/b/.wh.c.pt": b""}), ["a/d.pt", "e.pt"]),
-        (tar({"a/.wh.b": b""}), ["a/d.pt", "e.pt"]),
-        (tar({".wh.a": b""}), ["e.pt"]),
-        (tar({"a/.wh..wh..opq": b"", "a/f.pt": b""}), ["e.pt"]),
-        (tar({".wh..wh..opq": b""}), []),
-        (tar({"a": b"a file"}), ["e.pt"]),
-        (tar({}, symlinks={"a": "elsewhere"}), ["e.pt"]),
-        (tar({"e.pt/": None}), ["a/b/c.pt", "a/d.pt"]),
-        (tar({"a/": None}), ["a/b/c.pt", "a/d.pt", "e.pt"]),
-        (tar({".wh..wh.plnk": b"", "x/.wh.e.pt": b""}), ["a/b/c.pt", "a/d.pt", "e.pt"]),
-    ],
-    ids=range(10),
-)
-def test_a_layer_hides_what_is_below_it(above: bytes, paths: list[str]) -> None:
-    assert left(BELOW, above) == paths
-    assert left(above, BELOW) == ["a/b/c.pt", "a/d.pt", "e.pt"], "never what is above it"
-
-
-def test_a_whiteout_does_not_hide_what_its_own_layer_brings() -> None:
-    assert left(BELOW, tar({".wh.a": b"", "a/new.pt": b"x"})) == ["a/new.pt", "e.pt"]
-    assert left(BELOW, tar({"a/new.pt": b"x", ".wh.a": b""})) == ["a/new.pt", "e.pt"]
-
-
-def test_a_deep_path_is_followed_without_recursion() -> None:
-    deep = "/".join("a" * 1 for _ in range(1900))
-    assert left(tar({f"{deep}/m.pt": b"x"}), tar({f"{deep}/.wh.m.pt": b""})) == []
-    assert number_of(deep) != number_of(deep[:-2])
-
-
-def test_hard_links_tell_what_they_lead_to_even_when_that_is_gone() -> None:
-    below = tar({"cache/x.pt": b"12345"}, hard_links={"m.pt": "cache/x.pt", "n.pt": "m.pt"})
-    assert left(below, tar({".wh.cache": b""})) == ["m.pt", "n.pt"]
-    loop = tar({}, hard_links={"a.pt": "b.pt", "b.pt": "a.pt"})
-    assert left(loop) == []
