@@ -3,8 +3,9 @@
 import asyncio
 import itertools
 import json
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,10 +26,10 @@ class Service(TcpProxy):
 
     def __init__(self, kubectl: Kubectl, name: str) -> None:
         super().__init__("", 0)
-        self._watched = (
-            f"/apis/discovery.k8s.io/v1/namespaces/{kubectl.namespace}/endpointslices"
-            f"?watch=1&labelSelector=kubernetes.io%2Fservice-name%3D{name}"
-        )
+        slices = f"/apis/discovery.k8s.io/v1/namespaces/{kubectl.namespace}/endpointslices"
+        of_it = f"labelSelector=kubernetes.io%2Fservice-name%3D{name}"
+        self.watch = ("kubectl", "get", "--raw", f"{slices}?watch=1&{of_it}")
+        """The command that tells of each change, a line of JSON for each."""
         self._name = name
         self._turns = itertools.count()
         self._ready: list[tuple[str, int]] = []
@@ -39,20 +40,15 @@ class Service(TcpProxy):
             raise ConnectionRefusedError(f"no pod of {self._name} is ready")
         return self._ready[next(self._turns) % len(self._ready)]
 
-    async def follow(self, known: threading.Event) -> None:
+    def follow(self, told: Iterable[str], known: threading.Event) -> None:
         """Hear which pods are ready, each time some seconds late; tell when that is known first."""
-        loop = asyncio.get_running_loop()
-        watching = await asyncio.create_subprocess_exec(
-            *("kubectl", "get", "--raw", self._watched), stdout=asyncio.subprocess.PIPE
-        )
-        try:
-            assert watching.stdout
-            while line := await watching.stdout.readline():
-                ready = list(_ready(json.loads(line)["object"]))
-                loop.call_later(DELAY if known.is_set() else 0, self._hear, ready)
+        for line in told:
+            ready = list(_ready(json.loads(line)["object"]))
+            if known.is_set():
+                threading.Timer(DELAY, self._hear, [ready]).start()
+            else:
+                self._hear(ready)
                 known.set()
-        finally:
-            watching.kill()
 
     def _hear(self, ready: list[tuple[str, int]]) -> None:
         self._ready = ready
@@ -69,19 +65,22 @@ def _ready(of_slice: dict[str, Any]) -> Iterator[tuple[str, int]]:
 def service(kubectl: Kubectl, name: str) -> Iterator[str]:
     """Give the URL of a Service while the context is open."""
     proxy, known, over = Service(kubectl, name), threading.Event(), threading.Event()
+    serving = threading.Thread(target=lambda: asyncio.run(_serve(proxy, over)))
+    with subprocess.Popen(proxy.watch, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout
+        following = threading.Thread(target=proxy.follow, args=(watching.stdout, known))
+        following.start()
+        serving.start()
+        try:
+            assert known.wait(60), f"the cluster has not told of the Service {name}"
+            yield f"http://127.0.0.1:{proxy.port}"
+        finally:
+            over.set()
+            watching.kill()
+            serving.join()
+            following.join()
 
-    async def serve() -> None:
-        async with proxy:
-            following = asyncio.create_task(proxy.follow(known))
-            await asyncio.to_thread(over.wait)
-            following.cancel()
-            await asyncio.wait([following])
 
-    serving = threading.Thread(target=lambda: asyncio.run(serve()))
-    serving.start()
-    try:
-        assert known.wait(60), f"the cluster has not told of the Service {name}"
-        yield f"http://127.0.0.1:{proxy.port}"
-    finally:
-        over.set()
-        serving.join()
+async def _serve(proxy: Service, over: threading.Event) -> None:
+    async with proxy:
+        await asyncio.to_thread(over.wait)
