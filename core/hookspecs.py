@@ -108,7 +108,8 @@ def longshore_profile_node(
     """Tell facts about a node; answers are merged, the first plugin wins; may be async.
 
     :param node: the node, as its backend describes it; memory in MiB, CPU in millicores.
-    :return: facts by name, each with its evidence; an unknown fact is left out.
+    :return: facts by name, each with its evidence; an unknown fact is left out, or has the
+        confidence ``unknown`` and as its source the reason.
     """
 
 

@@ -30,7 +30,10 @@ from longshore.core.plugins_file import PluginEntry, PluginsFile, first_problem
 GROUP = "longshore.plugins"
 NO_VERSION = "-"
 
-BUILT_IN = ("sql_registry", "engine", "images", "contracts", "placement", "scaling", "balancing")
+BUILT_IN = (
+    *("sql_registry", "engine", "images", "nodes", "contracts"),
+    *("placement", "scaling", "balancing"),
+)
 """Enabled unless plugins.toml says ``enabled = false``, in this order after those it lists."""
 
 BACKENDS = ("engine", "kubernetes")

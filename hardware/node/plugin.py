@@ -1,0 +1,84 @@
+"""The built-in plugin ``nodes``: reads what the machine is that Longshore runs on, and labels."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+from longshore.core.hookspecs import hookimpl
+from longshore.core.types import Evidence, Node
+from longshore.hardware.node import files
+from longshore.hardware.node.cpu import cpu_facts
+from longshore.hardware.node.facts import complete, exact, read
+from longshore.hardware.node.gpus import gpu_facts
+from longshore.hardware.node.labels import label_facts
+from longshore.hardware.node.limits import Groups, limit_facts
+from longshore.hardware.node.numa import numa
+from longshore.hardware.node.nvml import read_nvml
+from longshore.hardware.node.settings import NodesSettings
+from longshore.hardware.plugin import this_machine
+
+_ELSEWHERE = "the node was not inspected, for Longshore is not known to run on it"
+_NO_LABEL = "the node's labels do not tell"
+_LIKE = 0.02
+"""By which part of it the memory of one machine may differ, told by an engine and by its kernel."""
+
+
+class Plugin:
+    """Reads the kernel's files, and asks NVIDIA's driver in a process apart.
+
+    Args:
+        settings: an operator's.
+    """
+
+    Settings = NodesSettings
+
+    def __init__(self, settings: NodesSettings | None = None) -> None:
+        self._settings = settings or NodesSettings()
+        self._reading: asyncio.Task[dict[str, Evidence]] | None = None
+        self._read_at = float("-inf")
+
+    @hookimpl(trylast=True)
+    async def longshore_profile_node(self, node: Node) -> Mapping[str, Evidence]:
+        """Tell what this machine is, if the node is it; of others, what their labels say."""
+        facts = label_facts(node)
+        if not self._is_here(node):
+            return complete(facts, f"{_ELSEWHERE}, and {_NO_LABEL}")
+        return complete(facts | await self._here(), _NO_LABEL)
+
+    def _is_here(self, node: Node) -> bool:
+        if self._settings.this_node is not None:
+            return node.name == self._settings.this_node
+        # An engine of another machine may be on one that is called the same.
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+        alike = abs(node.memory_mib - memory) <= memory * _LIKE
+        return node.name == socket.gethostname() and alike
+
+    async def _here(self) -> dict[str, Evidence]:
+        """Return what was just read, or read it; all that ask at once wait for one reading."""
+        reading, loop = self._reading, asyncio.get_running_loop()
+        stale = time.monotonic() - self._read_at > self._settings.fresh
+        if reading is None or reading.get_loop() is not loop or (reading.done() and stale):
+            reading = self._reading = loop.create_task(self._inspect())
+        return await asyncio.shield(reading)
+
+    async def _inspect(self) -> dict[str, Evidence]:
+        own = self._settings
+        nvml, kernels = await asyncio.gather(
+            read_nvml(own.driver_seconds), asyncio.to_thread(self._kernels)
+        )
+        facts = await asyncio.to_thread(gpu_facts, nvml, own.sys)
+        self._read_at = time.monotonic()
+        return facts | kernels
+
+    def _kernels(self) -> dict[str, Evidence]:
+        own = self._settings
+        meminfo = own.proc / "meminfo"
+        facts = cpu_facts(own.sys, own.proc, this_machine().architecture)
+        facts |= limit_facts(Groups(own.cgroup, own.proc))
+        facts["numa"] = read(lambda: numa(own.sys))
+        facts["memory_mib"] = read(
+            lambda: exact(files.mebibytes(meminfo, "MemTotal"), f"{meminfo}: MemTotal")
+        )
+        return facts
