@@ -89,6 +89,7 @@ for point in entry_points(group="longshore.plugins"):
         "engine",
         "images",
         "kubernetes",
+        "nodes",
         "placement",
         "scaling",
         "sql_registry",

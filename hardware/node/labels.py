@@ -62,7 +62,7 @@ def label_facts(node: Node) -> dict[str, Evidence]:
 
 def _gpus(labels: Mapping[str, str]) -> dict[str, Evidence]:
     count = _whole(labels.get(f"{GPU}gpu.count", ""))
-    if count is None:
+    if count is None or count > _MOST_GPUS:
         return {}
     source = f"labels {GPU}gpu.count, .product, .memory, .compute.major, .compute.minor"
     major, minor = (labels.get(f"{GPU}gpu.compute.{each}", "") for each in ("major", "minor"))
@@ -78,7 +78,7 @@ def _gpus(labels: Mapping[str, str]) -> dict[str, Evidence]:
     }
     gpus: list[JsonValue] = [
         Gpu.model_validate({"index": index, **known, "unread": unread}).model_dump(mode="json")
-        for index in range(min(count, _MOST_GPUS))
+        for index in range(count)
     ]
     return {"gpus": declared(gpus, source)}
 
@@ -89,7 +89,7 @@ def _driver(labels: Mapping[str, str]) -> dict[str, Evidence]:
         ("driver", "cuda.driver-version.full", "cuda.driver"),
         ("cuda", "cuda.runtime-version.full", "cuda.runtime"),
     ):
-        # The second is what releases before 0.17 wrote.
+        # Older releases write the second alone.
         version = labels.get(f"{GPU}{full}") or ".".join(
             filter(None, (labels.get(f"{GPU}{parts}.{each}") for each in ("major", "minor", "rev")))
         )

@@ -82,6 +82,10 @@ class Told:
         except (Unread, ValueError) as error:
             self.unread |= dict.fromkeys(names, str(error))
             values = dict.fromkeys(names)
+        except Exception as error:  # noqa: BLE001 - one odd answer must not cost all others
+            why = f"an answer that is not understood: {type(error).__name__}: {error}"
+            self.unread |= dict.fromkeys(names, why)
+            values = dict.fromkeys(names)
         self.values |= values
 
     def document(self) -> dict[str, Any]:
@@ -164,7 +168,9 @@ def _capability(gpu: Any) -> str:
 
 def _address(pci: Any) -> str:
     """Return a PCI address as the kernel writes it: four digits of domain, where NVML has eight."""
-    domain, _, rest = pci.busId.decode().lower().partition(":")
+    # A text or bytes, as the release of nvidia-ml-py may be.
+    told = pci.busId.decode() if isinstance(pci.busId, bytes) else pci.busId
+    domain, _, rest = told.lower().partition(":")
     return f"{int(domain, 16):04x}:{rest}"
 
 
