@@ -10,15 +10,14 @@ from longshore.core.errors import InvalidInput, Refused, StartRefused
 from longshore.core.hooks import Answer, Hooks
 from longshore.core.images import profile_image, resolve_image
 from longshore.core.names import VersionKey
+from longshore.core.nodes import profile_node
 from longshore.core.protocols import Backend, Contract
 from longshore.core.settings import Settings
 from longshore.core.types import (
     Confidence,
     Decision,
-    Evidence,
     HardwarePlan,
     ImageProfile,
-    Node,
     NodeProfile,
     Placement,
     RankedNode,
@@ -70,7 +69,7 @@ class Registration:
         image = await resolve_image(self._hooks, self._settings, spec.image, decisions)
         profile = await profile_image(self._hooks, self._settings, image, decisions)
         serving = self._serving(spec, profile, decisions)
-        nodes = [await self._node(node) for node in await backend.nodes()]
+        nodes = [(await profile_node(self._hooks, node))[0] for node in await backend.nodes()]
         plan = await self._hardware(spec, profile, nodes, decisions)
         ranked = await self._place(spec, plan, nodes, decisions)
         version = Version(
@@ -123,13 +122,6 @@ class Registration:
             )
         )
         return serving
-
-    async def _node(self, node: Node) -> NodeProfile:
-        answers, _ = await self._hooks.every("longshore_profile_node", node=node)
-        facts: dict[str, Evidence] = {}
-        for answer in answers:
-            facts = {**answer.value, **facts}
-        return NodeProfile(node=node, facts=facts)
 
     async def _hardware(
         self,

@@ -1,7 +1,6 @@
 """The built-in plugin ``images``: finds images in their registries, and reads what they are."""
 
 import asyncio
-import platform
 import ssl
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import httpx
 
 from longshore.core.errors import InvalidInput, LongshoreError
 from longshore.core.hookspecs import hookimpl
+from longshore.core.machine import architecture
 from longshore.core.settings import Settings as PlatformSettings
 from longshore.core.types import Evidence, Image, ImageConfig
 from longshore.hardware.bounds import ImagesSettings
@@ -35,9 +35,6 @@ MOST_CONFIG_BYTES = 8 << 20
 CACHE_FOLDER = "images"
 """In the state directory."""
 _MOST_REMEMBERED = 32
-
-# uname's words for what images call otherwise.
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +159,4 @@ async def _config(
 
 def this_machine() -> Platform:
     """Return the platform that containers on this machine need."""
-    machine = platform.machine().lower()
-    return Platform(os="linux", architecture=_ARCHITECTURES.get(machine, machine))
+    return Platform(os="linux", architecture=architecture())

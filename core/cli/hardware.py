@@ -1,6 +1,7 @@
 """The commands about hardware: ``longshore hardware report``.
 
-They ask registries and need no running platform: settings and plugins are loaded as it would.
+They ask registries, or the machine itself, and need no running platform: settings and plugins are
+loaded as it would.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 
 from longshore.core.cli.facts import print_facts
+from longshore.core.cli.node_facts import print_node
 from longshore.core.cli.options import json_option
 from longshore.core.cli.output import print_json, say, tell
 from longshore.core.cli.text import one_line
@@ -18,6 +20,8 @@ from longshore.core.cli.waiting import busy
 from longshore.core.errors import InvalidInput
 from longshore.core.images import profile_image, resolve_image
 from longshore.core.loading import load
+from longshore.core.machine import this_node
+from longshore.core.nodes import profile_node
 from longshore.core.plugins import Plugins
 from longshore.core.settings import Settings
 from longshore.core.types import Decision, Evidence, ImageProfile
@@ -25,16 +29,17 @@ from longshore.core.types import Decision, Evidence, ImageProfile
 
 @click.group()
 def hardware() -> None:
-    """Tell what images need, and why.
+    """Tell what this machine has and what images need, and why.
 
     \b
-    Example:
+    Examples:
+      longshore hardware report
       longshore hardware report localhost:5001/iris:1
     """
 
 
 @hardware.command()
-@click.argument("image")
+@click.argument("image", required=False)
 @click.option("--explain", is_flag=True, help="Tell where each fact was read.")
 @json_option
 @click.option(
@@ -48,19 +53,23 @@ def hardware() -> None:
     help="Directory for the cache of what layers hold.  [default: ./.longshore]",
 )
 def report(
-    *, image: str, explain: bool, as_json: bool, config: Path | None, state: Path | None
+    *, image: str | None, explain: bool, as_json: bool, config: Path | None, state: Path | None
 ) -> None:
-    """Tell what an image holds and needs, without running or pulling it.
+    """Tell what this machine has; or what an image holds and needs, without running or pulling it.
 
     IMAGE is where it is, as docker pull takes it. Only its registry is asked, with the logins of
-    plugins.toml; no platform has to run.
+    plugins.toml. Without IMAGE, this machine is inspected. No platform has to run.
 
     \b
     Examples:
+      longshore hardware report
       longshore hardware report localhost:5001/iris:1
       longshore hardware report registry.example.com/chat:2 --explain
     """
     settings, plugins = load(config, os.environ, {"state": state})
+    if image is None:
+        _report_machine(plugins, explain=explain, as_json=as_json)
+        return
     with busy(f"reading {image}"):
         profile, failures = asyncio.run(_profile(settings, plugins, image))
     for failure in failures:
@@ -72,6 +81,18 @@ def report(
         return
     say(click.style(one_line(profile.image.pinned), bold=True))
     print_facts(profile.facts, explain=explain)
+
+
+def _report_machine(plugins: Plugins, *, explain: bool, as_json: bool) -> None:
+    with busy("inspecting this machine"):
+        profile, failures = asyncio.run(profile_node(plugins.hooks, this_node()))
+    for failure in failures:
+        tell(f"Warning: {one_line(str(failure))}")
+    if as_json:
+        print_json(profile)
+        return
+    say(click.style(one_line(profile.node.name), bold=True))
+    print_node(profile.facts, explain=explain)
 
 
 async def _profile(

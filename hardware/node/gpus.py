@@ -25,7 +25,7 @@ def gpu_facts(nvml: Nvml, sys: Path) -> dict[str, Evidence]:
     on_bus = read(lambda: nvidia_pci(sys))
     why = f"NVML: {nvml.reason or nvml.status}"
     return {
-        "nvml_status": exact(nvml.status, why),
+        "nvml_status": exact(nvml.status, nvml.reason or "nvmlInit, nvmlDeviceGetCount"),
         "driver": read(lambda: _driver(nvml, sys, why)),
         "cuda": _cuda(nvml, why),
         "gpus": _gpus(nvml, on_bus, sys, why),

@@ -1,12 +1,12 @@
 """The built-in plugin ``nodes``: reads what the machine is that Longshore runs on, and labels."""
 
 import asyncio
-import os
 import socket
 import time
 from collections.abc import Mapping
 
 from longshore.core.hookspecs import hookimpl
+from longshore.core.machine import architecture, memory_mib
 from longshore.core.types import Evidence, Node
 from longshore.hardware.node import files
 from longshore.hardware.node.cpu import cpu_facts
@@ -17,7 +17,6 @@ from longshore.hardware.node.limits import Groups, limit_facts
 from longshore.hardware.node.numa import numa
 from longshore.hardware.node.nvml import read_nvml
 from longshore.hardware.node.settings import NodesSettings
-from longshore.hardware.plugin import this_machine
 
 _ELSEWHERE = "the node was not inspected, for Longshore is not known to run on it"
 _NO_LABEL = "the node's labels do not tell"
@@ -51,7 +50,7 @@ class Plugin:
         if self._settings.this_node is not None:
             return node.name == self._settings.this_node
         # An engine of another machine may be on one that is called the same.
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+        memory = memory_mib()
         alike = abs(node.memory_mib - memory) <= memory * _LIKE
         return node.name == socket.gethostname() and alike
 
@@ -75,7 +74,7 @@ class Plugin:
     def _kernels(self) -> dict[str, Evidence]:
         own = self._settings
         meminfo = own.proc / "meminfo"
-        facts = cpu_facts(own.sys, own.proc, this_machine().architecture)
+        facts = cpu_facts(own.sys, own.proc, architecture())
         facts |= limit_facts(Groups(own.cgroup, own.proc))
         facts["numa"] = read(lambda: numa(own.sys))
         facts["memory_mib"] = read(

@@ -22,6 +22,7 @@ from longshore.core.errors import (
     Unavailable,
     WorkloadFailed,
 )
+from longshore.core.machine import ARCHITECTURES
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
 from longshore.core.types import Endpoint, Node, Progress, Version, Workload, WorkloadStatus
@@ -58,7 +59,6 @@ LOOKS = 2
 
 _NO_INIT = re.compile(r"container-init|docker-init|catatonit")
 _PORT_TAKEN = re.compile(r"address already in use|port is already allocated")
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ class EngineBackend:
         return [
             Node(
                 name=info["Name"],
-                architecture=_ARCHITECTURES.get(info["Architecture"], info["Architecture"]),
+                architecture=ARCHITECTURES.get(info["Architecture"], info["Architecture"]),
                 cpu_millicores=info["NCPU"] * 1000,
                 memory_mib=info["MemTotal"] >> 20,
             )

@@ -1,12 +1,12 @@
 """The plugin: this machine is read, others are known by their labels, and nothing is made up."""
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
 from parts import nvml_stub
 
+from longshore.core import machine
 from longshore.core.plugins import build_plugins
 from longshore.core.plugins_file import PluginsFile
 from longshore.core.types import Confidence, Evidence, Node
@@ -36,11 +36,7 @@ DISCOVERED = {
 
 
 def this_node(**changed: object) -> Node:
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
-    node = Node(
-        name=socket.gethostname(), architecture="amd64", cpu_millicores=1000, memory_mib=memory
-    )
-    return node.model_copy(update=changed)
+    return machine.this_node().model_copy(update=changed)
 
 
 def other_node(**labels: str) -> Node:
