@@ -64,6 +64,14 @@ def complete(facts: Mapping[str, Evidence], why: str) -> dict[str, Evidence]:
     return {name: missing for name in FACTS if name not in facts} | dict(facts)
 
 
+def known(first: Mapping[str, Evidence], second: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """Return both; of facts in both the first one's, unless that is not known."""
+    unread = {name for name, fact in first.items() if fact.confidence is Confidence.UNKNOWN}
+    return dict(first) | {
+        name: fact for name, fact in second.items() if name in unread or name not in first
+    }
+
+
 @contextmanager
 def unreadable(what: object) -> Iterator[None]:
     """Turn what goes wrong with a file into a reason."""

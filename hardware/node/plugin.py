@@ -10,7 +10,7 @@ from longshore.core.machine import architecture, memory_mib
 from longshore.core.types import Evidence, Node
 from longshore.hardware.node import files
 from longshore.hardware.node.cpu import cpu_facts
-from longshore.hardware.node.facts import complete, exact, read
+from longshore.hardware.node.facts import complete, exact, known, read
 from longshore.hardware.node.gpus import gpu_facts
 from longshore.hardware.node.labels import label_facts
 from longshore.hardware.node.limits import Groups, limit_facts
@@ -44,7 +44,7 @@ class Plugin:
         facts = label_facts(node)
         if not self._is_here(node):
             return complete(facts, f"{_ELSEWHERE}, and {_NO_LABEL}")
-        return complete(facts | await self._here(), _NO_LABEL)
+        return complete(known(await self._here(), facts), _NO_LABEL)
 
     def _is_here(self, node: Node) -> bool:
         if self._settings.this_node is not None:

@@ -83,6 +83,18 @@ async def test_another_machine_is_not_taken_for_this_one(tmp_path: Path) -> None
     assert named["nvml_status"].confidence is Confidence.EXACT
 
 
+async def test_what_cannot_be_read_here_is_taken_from_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml_stub.use(monkeypatch, nvml_stub.build(tmp_path), fail="nvmlInitWithFlags=999")
+    facts = await profile(this_node(labels=DISCOVERED))
+    assert facts["nvml_status"].value == "error"
+    assert facts["driver"].confidence is Confidence.DECLARED
+    assert facts["driver"].value == "580.65.06"
+    assert facts["gpus"].confidence is Confidence.DECLARED
+    assert facts["cpu_flags"].confidence is Confidence.EXACT
+
+
 async def test_what_was_just_read_is_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
