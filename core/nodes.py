@@ -1,7 +1,17 @@
 """What a node is, as plugins tell; for registration, and for the report."""
 
+from collections.abc import Mapping, Sequence
+
 from longshore.core.hooks import Failure, Hooks
-from longshore.core.types import Confidence, Evidence, Node, NodeProfile
+from longshore.core.protocols import Backend
+from longshore.core.types import Confidence, Evidence, Node, NodeProfile, Value
+
+
+class KnownNode(Value):
+    """A node of a backend, and what is known of it."""
+
+    backend: str
+    profile: NodeProfile
 
 
 async def profile_node(hooks: Hooks, node: Node) -> tuple[NodeProfile, list[Failure]]:
@@ -25,6 +35,19 @@ async def profile_node(hooks: Hooks, node: Node) -> tuple[NodeProfile, list[Fail
             if before is None or _yields(before, fact):
                 facts[name] = fact
     return NodeProfile(node=node, facts=facts), failures
+
+
+async def known_nodes(hooks: Hooks, backends: Mapping[str, Backend]) -> Sequence[KnownNode]:
+    """Return the nodes of all backends.
+
+    Raises:
+        Unavailable: a backend does not answer.
+    """
+    return [
+        KnownNode(backend=name, profile=(await profile_node(hooks, node))[0])
+        for name, backend in backends.items()
+        for node in await backend.nodes()
+    ]
 
 
 def _yields(before: Evidence, fact: Evidence) -> bool:

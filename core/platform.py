@@ -14,6 +14,7 @@ from longshore.core.errors import Unavailable
 from longshore.core.front import Front
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
+from longshore.core.nodes import KnownNode, known_nodes
 from longshore.core.protocols import Backend, Registry
 from longshore.core.registration import Registration
 from longshore.core.settings import Settings
@@ -98,6 +99,10 @@ class Platform(Front):
             )
         self._controller.kick()
         return Registered(record=await self._registry.version(key), created=created)
+
+    async def nodes(self) -> Sequence[KnownNode]:
+        """Return the nodes of all backends, and what is known of each."""
+        return await known_nodes(self.hooks, self._backends)
 
     async def models(self) -> Sequence[Model]:
         """Return all models with their versions."""

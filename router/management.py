@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from longshore.core.collection import Collection
 from longshore.core.errors import InvalidInput, NotFound
 from longshore.core.names import VersionKey, check_model_name, check_version_name
+from longshore.core.nodes import KnownNode
 from longshore.core.platform import Plan, Platform
 from longshore.core.traffic import warnings
 from longshore.core.types import (
@@ -46,6 +47,12 @@ class Models(BaseModel):
     models: Sequence[Model]
 
 
+class Nodes(BaseModel):
+    """All nodes, by backend."""
+
+    nodes: Sequence[KnownNode]
+
+
 class Decisions(BaseModel):
     """What was decided about a version, oldest first."""
 
@@ -78,7 +85,15 @@ def management_routes(platform: Platform) -> APIRouter:
     _add_versions(router, platform)
     _add_history(router, platform)
     _add_collection(router, platform)
+    _add_nodes(router, platform)
     return router
+
+
+def _add_nodes(router: APIRouter, platform: Platform) -> None:
+    @router.get("/nodes", summary="List all nodes")
+    async def list_nodes() -> Nodes:
+        """Return the nodes of all backends, and what is known of each."""
+        return Nodes(nodes=await platform.nodes())
 
 
 def _add_collection(router: APIRouter, platform: Platform) -> None:

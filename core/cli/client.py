@@ -12,6 +12,7 @@ from longshore.core.cli.problems import check, foreign
 from longshore.core.collection import Collection
 from longshore.core.errors import Unavailable
 from longshore.core.names import VersionKey
+from longshore.core.nodes import KnownNode
 from longshore.core.settings import is_loopback
 from longshore.core.types import (
     Decision,
@@ -36,6 +37,10 @@ M = TypeVar("M", bound=BaseModel)
 
 class _Models(BaseModel):
     models: list[Model]
+
+
+class _Nodes(BaseModel):
+    nodes: list[KnownNode]
 
 
 class _Decisions(BaseModel):
@@ -97,6 +102,10 @@ class Client:
     def models(self) -> list[Model]:
         """Return all models with their versions, by name."""
         return _parsed(_Models, self._send("GET", "/api/models")).models
+
+    def nodes(self) -> list[KnownNode]:
+        """Return the nodes of all backends, and what is known of each."""
+        return _parsed(_Nodes, self._send("GET", "/api/nodes")).nodes
 
     def model(self, name: str) -> Model:
         """Return one model with its versions, oldest first."""

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import click
 
+from longshore.core.cli.client import Client
 from longshore.core.cli.facts import print_facts
-from longshore.core.cli.node_facts import print_node
-from longshore.core.cli.options import json_option
+from longshore.core.cli.node_facts import print_node, print_nodes
+from longshore.core.cli.options import json_option, pass_client, platform_option
 from longshore.core.cli.output import print_json, say, tell
 from longshore.core.cli.text import one_line
 from longshore.core.cli.waiting import busy
@@ -40,8 +41,10 @@ def hardware() -> None:
 
 @hardware.command()
 @click.argument("image", required=False)
+@click.option("--cluster", is_flag=True, help="Tell what all nodes of a running platform have.")
 @click.option("--explain", is_flag=True, help="Tell where each fact was read.")
 @json_option
+@platform_option
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -52,20 +55,36 @@ def hardware() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory for the cache of what layers hold.  [default: ./.longshore]",
 )
+@pass_client
 def report(
-    *, image: str | None, explain: bool, as_json: bool, config: Path | None, state: Path | None
+    client: Client,
+    /,
+    *,
+    image: str | None,
+    cluster: bool,
+    explain: bool,
+    as_json: bool,
+    config: Path | None,
+    state: Path | None,
 ) -> None:
     """Tell what this machine has; or what an image holds and needs, without running or pulling it.
 
     IMAGE is where it is, as docker pull takes it. Only its registry is asked, with the logins of
-    plugins.toml. Without IMAGE, this machine is inspected. No platform has to run.
+    plugins.toml. Without IMAGE, this machine is inspected. Only --cluster needs a running platform.
 
     \b
     Examples:
       longshore hardware report
+      longshore hardware report --cluster
       longshore hardware report localhost:5001/iris:1
       longshore hardware report registry.example.com/chat:2 --explain
     """
+    if cluster:
+        if image is not None:
+            raise click.UsageError("--cluster tells of nodes, and takes no IMAGE")
+        nodes = client.nodes()
+        print_json({"nodes": nodes}) if as_json else print_nodes(nodes, explain=explain)
+        return
     settings, plugins = load(config, os.environ, {"state": state})
     if image is None:
         _report_machine(plugins, explain=explain, as_json=as_json)

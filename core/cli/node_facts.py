@@ -9,6 +9,7 @@ import click
 from longshore.core.cli.facts import COLOURS
 from longshore.core.cli.output import plain, say, table
 from longshore.core.cli.text import one_line, size
+from longshore.core.nodes import KnownNode
 from longshore.core.types import Confidence, Evidence
 
 _NOTHING = "-"
@@ -75,6 +76,43 @@ def print_node(facts: Mapping[str, Evidence], *, explain: bool) -> None:
         say(f"\n{click.style('Not read', bold=True)}")
         for why, names in reasons.items():
             say(f"  {one_line(', '.join(names))}: {one_line(why)}")
+
+
+def print_nodes(nodes: Sequence[KnownNode], *, explain: bool) -> None:
+    """Print the nodes of a cluster: a line for each, or all that is known of each.
+
+    Args:
+        nodes: of all backends.
+        explain: with all facts, and where each was read.
+    """
+    if explain:
+        for each in nodes:
+            name = f"{each.profile.node.name} ({each.backend})"
+            say(click.style(one_line(name), bold=True))
+            print_node(each.profile.facts, explain=True)
+            say("")
+        return
+    headings = ("NODE", "BACKEND", "ARCHITECTURE", "CPUS", "MEMORY", "DRIVER", "LEVEL", "GPUS")
+    table(headings, [_line(each) for each in nodes])
+
+
+def _line(each: KnownNode) -> tuple[str, ...]:
+    node, facts = each.profile.node, each.profile.facts
+
+    def told(name: str) -> str:
+        return _summary(name, facts[name]) if name in facts else _NOTHING
+
+    return (
+        node.name,
+        each.backend,
+        node.architecture,
+        f"{node.cpu_millicores / 1000:g}",
+        _mebibytes(node.memory_mib),
+        told("driver"),
+        told("cpu_level"),
+        # What can be asked for is known, though nothing else of it may be.
+        f"{node.gpus} of unknown kind" if node.gpus and told("gpus") == _NOTHING else told("gpus"),
+    )
 
 
 def _label(name: str) -> str:

@@ -20,6 +20,9 @@ from longshore.hardware.node.settings import NodesSettings
 
 _ELSEWHERE = "the node was not inspected, for Longshore is not known to run on it"
 _NO_LABEL = "the node's labels do not tell"
+_RARELY = 10
+"""What takes long is not read again for this many times as long: a driver that nobody keeps loaded
+takes seconds for each GPU, and one that hangs takes all the time that it may."""
 _LIKE = 0.02
 """By which part of it the memory of one machine may differ, told by an engine and by its kernel."""
 
@@ -36,7 +39,7 @@ class Plugin:
     def __init__(self, settings: NodesSettings | None = None) -> None:
         self._settings = settings or NodesSettings()
         self._reading: asyncio.Task[dict[str, Evidence]] | None = None
-        self._read_at = float("-inf")
+        self._fresh_until = float("-inf")
 
     @hookimpl(trylast=True)
     async def longshore_profile_node(self, node: Node) -> Mapping[str, Evidence]:
@@ -57,18 +60,19 @@ class Plugin:
     async def _here(self) -> dict[str, Evidence]:
         """Return what was just read, or read it; all that ask at once wait for one reading."""
         reading, loop = self._reading, asyncio.get_running_loop()
-        stale = time.monotonic() - self._read_at > self._settings.fresh
+        stale = time.monotonic() >= self._fresh_until
         if reading is None or reading.get_loop() is not loop or (reading.done() and stale):
             reading = self._reading = loop.create_task(self._inspect())
         return await asyncio.shield(reading)
 
     async def _inspect(self) -> dict[str, Evidence]:
-        own = self._settings
+        own, started = self._settings, time.monotonic()
         nvml, kernels = await asyncio.gather(
             read_nvml(own.driver_seconds), asyncio.to_thread(self._kernels)
         )
         facts = await asyncio.to_thread(gpu_facts, nvml, own.sys)
-        self._read_at = time.monotonic()
+        took = time.monotonic() - started
+        self._fresh_until = time.monotonic() + max(own.fresh, took * _RARELY)
         return facts | kernels
 
     def _kernels(self) -> dict[str, Evidence]:

@@ -19,7 +19,7 @@ class NodesSettings(BaseModel):
     this_node: str | None = Field(default=None, min_length=1)
     """What the backend calls the machine that Longshore runs on; if left out, a node is taken for
     it that has its host name and its memory."""
-    driver_seconds: float = Field(default=10, gt=0)
+    driver_seconds: float = Field(default=20, gt=0)
     """Seconds that NVIDIA's driver may take to answer."""
     fresh: float = Field(default=5, ge=0)
-    """Seconds for which what was read is not read again."""
+    """Seconds for which what was read is not read again; at least ten times what reading took."""

@@ -67,6 +67,13 @@ async def test_a_preflight_stores_nothing(router: Routed) -> None:
     assert (await router.http.get(IRIS_1)).status_code == 404
 
 
+async def test_nodes_are_told_with_what_plugins_know_of_them(router: Routed) -> None:
+    [told] = (await router.http.get("/api/nodes")).json()["nodes"]
+    assert told["backend"] == "engine"
+    assert told["profile"]["node"]["name"] == "here"
+    assert told["profile"]["facts"] == {}
+
+
 async def test_deleting(router: Routed) -> None:
     for number in "123":
         await router.http.put(f"/api/models/iris/versions/{number}", json=SPEC)

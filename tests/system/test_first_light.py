@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -29,6 +30,18 @@ def test_the_hand_typed_tour(up: Up, behave: str) -> None:
     up.run("delete", "behave:1")
     assert until(lambda: not up.containers())
     assert up.json("models") == {"models": []}
+
+
+def test_the_engines_machine_is_inspected(up: Up) -> None:
+    [known] = up.json("hardware", "report", "--cluster")["nodes"]
+    node, facts = known["profile"]["node"], known["profile"]["facts"]
+    assert known["backend"] == "engine"
+    if node["name"] != socket.gethostname():
+        pytest.skip(f"the engine is on another machine, {node['name']}")
+    # Facts that no backend tells, so that the machine itself was looked at.
+    assert facts["nvml_status"]["confidence"] == "exact"
+    assert facts["cpu_logical"]["value"] == os.cpu_count()
+    assert node["name"] in up.run("hardware", "report", "--cluster").stdout
 
 
 def test_answers_say_which_version_gave_them(up: Up, behave: str) -> None:

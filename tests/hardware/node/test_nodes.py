@@ -1,5 +1,6 @@
 """The plugin: this machine is read, others are known by their labels, and nothing is made up."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -100,12 +101,52 @@ async def test_what_was_just_read_is_not_read_again(
 ) -> None:
     log = tmp_path / "log"
     nvml_stub.use(monkeypatch, nvml_stub.build(tmp_path / "stub"), log=str(log))
-    for settings, times in ((NodesSettings(fresh=600), 1), (NodesSettings(fresh=0), 3)):
-        plugin = Plugin(settings)
-        for _ in range(3):
-            await plugin.longshore_profile_node(this_node())
-        assert log.read_text().splitlines().count("nvmlInitWithFlags") == times
-        log.unlink()
+    plugin = Plugin(NodesSettings(fresh=600))
+    for _ in range(3):
+        facts = await plugin.longshore_profile_node(this_node())
+        assert facts["nvml_status"].value == "ok"
+    assert log.read_text().split().count("nvmlInitWithFlags") == 1
+
+
+async def test_what_was_read_a_while_ago_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = nvml_stub.build(tmp_path / "stub")
+    nvml_stub.use(monkeypatch, stub, count="1")
+    plugin = Plugin(NodesSettings(fresh=0))
+    facts = await plugin.longshore_profile_node(this_node())
+    nvml_stub.use(monkeypatch, stub, count="0")
+    deadline = asyncio.get_running_loop().time() + 120
+    while facts["nvml_status"].value != "no_devices":
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.1)
+        facts = await plugin.longshore_profile_node(this_node())
+
+
+async def test_a_driver_that_hangs_is_not_asked_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    stub = nvml_stub.build(tmp_path / "stub")
+    nvml_stub.use(monkeypatch, stub, log=str(log), hang="nvmlInitWithFlags")
+    plugin = Plugin(NodesSettings(fresh=0, driver_seconds=8))
+    for _ in range(3):
+        facts = await plugin.longshore_profile_node(this_node())
+        assert facts["nvml_status"].value == "error"
+        assert facts["cpu_logical"].value == os.cpu_count()
+    assert log.read_text().split() == ["nvmlInitWithFlags"]
+
+
+async def test_all_that_ask_at_once_wait_for_one_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    nvml_stub.use(monkeypatch, nvml_stub.build(tmp_path / "stub"), log=str(log))
+    plugin = Plugin(NodesSettings(fresh=0))
+    asked = [plugin.longshore_profile_node(this_node()) for _ in range(8)]
+    first, *others = await asyncio.gather(*asked)
+    assert all(each == first for each in others)
+    assert log.read_text().split().count("nvmlInitWithFlags") == 1
 
 
 def test_labels_of_discovery() -> None:
