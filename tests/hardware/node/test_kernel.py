@@ -79,7 +79,7 @@ def test_version_2_with_limits_on_the_way_up(tmp_path: Path) -> None:
             "cgroup/app.slice/cpu.max": "150000 100000",
             "cgroup/app.slice/memory.max": "max",
             "cgroup/app.slice/cpuset.cpus.effective": "0-7",
-            "cgroup/app.slice/longshore.service/cpu.max": "max 100000",
+            "cgroup/app.slice/longshore.service/cpu.max": "300000 100000",
             "cgroup/app.slice/longshore.service/memory.max": str(3 << 30),
         },
     )
@@ -94,12 +94,14 @@ def test_version_2_with_limits_on_the_way_up(tmp_path: Path) -> None:
     assert facts["cpu_quota_millicores"].source == str(tmp_path / "cgroup/app.slice/cpu.max")
 
 
-def test_version_2_in_a_container_which_is_its_own_root(tmp_path: Path) -> None:
+@pytest.mark.parametrize("outside", ["/../../kubepods/pod1/container1", "/..", "/kubepods/pod1"])
+def test_version_2_in_a_container_which_is_its_own_root(tmp_path: Path, outside: str) -> None:
     tree(
         tmp_path,
         {
-            # As seen from outside of its namespace.
-            "proc/self/cgroup": "0::/../../kubepods/pod1/container1",
+            # As seen from outside of its namespace, or of its mount.
+            "proc/self/cgroup": f"0::{outside}",
+            "cpu.max": "1000 100000",  # nothing outside of the mount counts
             "cgroup/cgroup.controllers": "cpuset cpu memory",
             "cgroup/cpu.max": "50000 100000",
             "cgroup/memory.max": str(512 << 20),

@@ -221,6 +221,13 @@ def test_no_bus_and_no_driver_mean_nothing(tmp_path: Path, status: Any) -> None:
     assert (gpus.value, gpus.confidence, gpus.source) == (None, Confidence.UNKNOWN, "NVML: why")
 
 
+def test_a_driver_that_fails_is_believed_more_than_an_empty_bus(tmp_path: Path) -> None:
+    # In a virtual machine, the bus may be another's.
+    (tmp_path / "bus/pci/devices").mkdir(parents=True)
+    gpus = gpu_facts(Nvml(status="error", reason="why"), tmp_path)["gpus"]
+    assert (gpus.value, gpus.confidence) == (None, Confidence.UNKNOWN)
+
+
 def test_no_device_by_the_driver_is_exact(tmp_path: Path) -> None:
     gpus = gpu_facts(Nvml(status="no_devices"), tmp_path)["gpus"]
     assert (gpus.value, gpus.confidence) == ([], Confidence.EXACT)
