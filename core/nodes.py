@@ -4,14 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from longshore.core.hooks import Failure, Hooks
 from longshore.core.protocols import Backend
-from longshore.core.types import Confidence, Evidence, Node, NodeProfile, Value
-
-
-class KnownNode(Value):
-    """A node of a backend, and what is known of it."""
-
-    backend: str
-    profile: NodeProfile
+from longshore.core.types import Confidence, Evidence, KnownNode, Node, NodeProfile
 
 
 async def profile_node(hooks: Hooks, node: Node) -> tuple[NodeProfile, list[Failure]]:

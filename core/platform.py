@@ -14,13 +14,14 @@ from longshore.core.errors import Unavailable
 from longshore.core.front import Front
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
-from longshore.core.nodes import KnownNode, known_nodes
+from longshore.core.nodes import known_nodes
 from longshore.core.protocols import Backend, Registry
 from longshore.core.registration import Registration
 from longshore.core.settings import Settings
 from longshore.core.types import (
     Decision,
     Event,
+    KnownNode,
     Model,
     TrafficRule,
     Value,

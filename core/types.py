@@ -220,6 +220,13 @@ class NodeProfile(Value):
     facts: Mapping[str, Evidence] = {}
 
 
+class KnownNode(Value):
+    """A node of a backend, and what is known of it."""
+
+    backend: str
+    profile: NodeProfile
+
+
 class Verdict(Value):
     """What one hardware rule said."""
 

@@ -11,12 +11,12 @@ from pydantic import BaseModel
 from longshore.core.collection import Collection
 from longshore.core.errors import InvalidInput, NotFound
 from longshore.core.names import VersionKey, check_model_name, check_version_name
-from longshore.core.nodes import KnownNode
 from longshore.core.platform import Plan, Platform
 from longshore.core.traffic import warnings
 from longshore.core.types import (
     Decision,
     Event,
+    KnownNode,
     Model,
     TrafficRule,
     VersionRecord,

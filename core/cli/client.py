@@ -12,11 +12,11 @@ from longshore.core.cli.problems import check, foreign
 from longshore.core.collection import Collection
 from longshore.core.errors import Unavailable
 from longshore.core.names import VersionKey
-from longshore.core.nodes import KnownNode
 from longshore.core.settings import is_loopback
 from longshore.core.types import (
     Decision,
     Event,
+    KnownNode,
     Model,
     TrafficRule,
     Version,

@@ -9,8 +9,7 @@ import click
 from longshore.core.cli.facts import COLOURS
 from longshore.core.cli.output import plain, say, table
 from longshore.core.cli.text import one_line, size
-from longshore.core.nodes import KnownNode
-from longshore.core.types import Confidence, Evidence
+from longshore.core.types import Confidence, Evidence, KnownNode
 
 _NOTHING = "-"
 _LABELS = {

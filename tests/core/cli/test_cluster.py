@@ -5,8 +5,7 @@ import json
 from parts.cli_program import Call
 from parts.management_api import Answer, StandIn, problem
 
-from longshore.core.nodes import KnownNode
-from longshore.core.types import Confidence, Evidence, Node, NodeProfile
+from longshore.core.types import Confidence, Evidence, KnownNode, Node, NodeProfile
 
 REPORT = ("hardware", "report", "--cluster")
 
