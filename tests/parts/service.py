@@ -55,9 +55,10 @@ class Service(TcpProxy):
 
 
 def _ready(of_slice: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    (port,) = of_slice["ports"]
+    # A slice without endpoints has no ports either.
+    port = next(iter(of_slice.get("ports") or ()), None)
     for each in of_slice.get("endpoints") or ():
-        if each["conditions"].get("ready"):
+        if port and each["conditions"].get("ready"):
             yield each["addresses"][0], port["port"]
 
 
