@@ -79,20 +79,27 @@ class Platform(Front):
         self._controller = controller
         self._collector = collector
 
-    async def preflight(self, key: VersionKey, spec: VersionSpec) -> Plan:
+    async def preflight(self, key: VersionKey, spec: VersionSpec, *, force: bool = False) -> Plan:
         """Work out what ``register`` would do, and store nothing."""
-        version, decisions = await self._registration.plan(key, spec)
+        version, decisions = await self._registration.plan(key, spec, force=force)
         return Plan(version=version, decisions=tuple(decisions))
 
-    async def register(self, key: VersionKey, spec: VersionSpec) -> Registered:
+    async def register(
+        self, key: VersionKey, spec: VersionSpec, *, force: bool = False
+    ) -> Registered:
         """Register a version, and let it be started.
+
+        Args:
+            key: of the version.
+            spec: what the user asked for.
+            force: register it although no node fits.
 
         Raises:
             InvalidInput: the image, contract or backend cannot be.
             Conflict: the number is taken by other content.
-            Refused: no node fits, or a plugin objects.
+            Refused: no node fits and it is not forced, or a plugin objects.
         """
-        version, decisions = await self._registration.plan(key, spec)
+        version, decisions = await self._registration.plan(key, spec, force=force)
         created = await self._registry.add_version(version, decisions)
         if created:
             await self._tell(

@@ -31,8 +31,9 @@ GROUP = "longshore.plugins"
 NO_VERSION = "-"
 
 BUILT_IN = (
-    *("sql_registry", "engine", "images", "nodes", "contracts"),
-    *("placement", "scaling", "balancing"),
+    *("sql_registry", "engine", "images", "nodes", "contracts", "hardware_plan"),
+    *("fit", "architecture", "gpu_class", "numa", "image_locality", "spreading"),
+    *("scaling", "balancing"),
 )
 """Enabled unless plugins.toml says ``enabled = false``, in this order after those it lists."""
 

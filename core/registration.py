@@ -56,12 +56,19 @@ class Registration:
         """How containers can be called, by name, in the order in which they are tried."""
         return {name: answer.value for name, answer in self._contracts.items()}
 
-    async def plan(self, key: VersionKey, spec: VersionSpec) -> tuple[Version, list[Decision]]:
+    async def plan(
+        self, key: VersionKey, spec: VersionSpec, *, force: bool = False
+    ) -> tuple[Version, list[Decision]]:
         """Work out everything about a version, and who decided it.
+
+        Args:
+            key: of the version.
+            spec: what the user asked for.
+            force: plan it although no node fits, for one that may come.
 
         Raises:
             InvalidInput: the backend, the image or the contract cannot be.
-            Refused: no node fits, or a plugin objects.
+            Refused: no node fits and it is not forced, or a plugin objects.
             Unavailable: the image registry or the backend does not answer.
         """
         backend = self._backend(spec)
@@ -71,7 +78,9 @@ class Registration:
         serving = self._serving(spec, profile, decisions)
         nodes = [(await profile_node(self._hooks, node))[0] for node in await backend.nodes()]
         plan = await self._hardware(spec, profile, nodes, decisions)
-        ranked = await self._place(spec, plan, nodes, decisions)
+        if not force:
+            _refuse_failed(plan)
+        ranked = await self._place(spec, plan, nodes, decisions, force=force)
         version = Version(
             key=key,
             spec=spec,
@@ -136,7 +145,7 @@ class Registration:
         if answer is None:
             raise Refused(
                 "no plugin planned the hardware for this version",
-                hint="Enable the built-in plugin placement, or see Longshore's log.",
+                hint="Enable the built-in plugin hardware_plan, or see Longshore's log.",
             )
         plan: HardwarePlan = answer.value
         decisions.append(
@@ -159,6 +168,8 @@ class Registration:
         plan: HardwarePlan,
         nodes: Sequence[NodeProfile],
         decisions: list[Decision],
+        *,
+        force: bool,
     ) -> tuple[RankedNode, ...]:
         """Filter and score all nodes; tell each plugin's part in it."""
         against: dict[str, dict[str, str]] = {}
@@ -199,8 +210,12 @@ class Registration:
             )
             for plugin, told in scores.items()
         ]
-        if not ranked:
-            raise Refused(_nobody_fits(nodes, against))
+        if not ranked and not force:
+            raise Refused(
+                _nobody_fits(nodes, against),
+                hint="Ask for less, or add a node that fits; --force registers it all the same, "
+                "for a node that is yet to come.",
+            )
         ranked.sort(key=lambda each: -each.score)
         return tuple(ranked)
 
@@ -229,6 +244,15 @@ def by_name(what: str, answers: Sequence[Answer]) -> dict[str, Answer]:
             )
         found[name] = answer
     return found
+
+
+def _refuse_failed(plan: HardwarePlan) -> None:
+    failed = [each for each in plan.verdicts if each.outcome == "fail"]
+    if failed:
+        raise Refused(
+            "; ".join(each.evidence for each in failed),
+            hint=next((each.hint for each in failed if each.hint), ""),
+        )
 
 
 def _nobody_fits(nodes: Sequence[NodeProfile], against: Mapping[str, Mapping[str, str]]) -> str:

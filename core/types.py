@@ -21,6 +21,17 @@ UrlPath = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=1024
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=256)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Capability = Annotated[str, StringConstraints(pattern=r"^(BPF|[A-Z][A-Z0-9_]{3,39})$")]
+Architecture = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{1,31}$")]
+LabelName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?"
+        r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
+    ),
+]
+LabelValue = Annotated[
+    str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")
+]
 
 
 def utc_now() -> datetime:
@@ -42,8 +53,16 @@ class Resources(Value):
 
     cpu: Cpu | None = None
     memory: Memory | None = None
-    gpu: int = Field(default=0, ge=0, le=64)
-    """Whole GPUs."""
+    gpu: int | None = Field(default=None, ge=0, le=64)
+    """Whole GPUs; 0: none, whatever the image may use; what the image needs if left out."""
+    gpu_memory: Memory | None = None
+    """Memory that each GPU has at least."""
+
+    @model_validator(mode="after")
+    def _memory_of_a_gpu(self) -> Self:
+        if self.gpu == 0 and self.gpu_memory:
+            raise ValueError(f"gpu_memory ({self.gpu_memory}) is of GPUs, and gpu is 0")
+        return self
 
     @property
     def cpu_millicores(self) -> int | None:
@@ -54,6 +73,11 @@ class Resources(Value):
     def memory_mib(self) -> int | None:
         """The memory limit in mebibytes."""
         return mebibytes(self.memory) if self.memory else None
+
+    @property
+    def gpu_memory_mib(self) -> int | None:
+        """What each GPU has at least, in mebibytes."""
+        return mebibytes(self.gpu_memory) if self.gpu_memory else None
 
 
 class Scaling(Value):
@@ -131,6 +155,11 @@ class VersionSpec(Value):
     writable_root: bool = False
     """Let the container write to its root file system; otherwise tried read-only first."""
     resources: Resources = Resources()
+    architecture: Architecture | None = None
+    """Of the nodes that may run it, as images call it: ``amd64``; all that the image is built for
+    if left out."""
+    node_selector: Mapping[LabelName, LabelValue] = {}
+    """Labels that the nodes which may run it have."""
     scaling: Scaling = Scaling()
     limits: Limits = Limits()
     security: Security = Security()
@@ -211,6 +240,8 @@ class Node(Value):
     memory_mib: int
     gpus: int = 0
     labels: Mapping[str, str] = {}
+    images: tuple[str, ...] = ()
+    """Names of those that it has already; empty where that is not known."""
 
 
 class NodeProfile(Value):
@@ -232,7 +263,36 @@ class Verdict(Value):
 
     rule: str
     outcome: Literal["pass", "fail", "unknown"]
+    """A version of which one fails is refused, unless its user insists."""
     evidence: str
+    hint: str = ""
+    """What to do where it fails."""
+
+
+class Requirement(Value):
+    """What a node's label must be, in the words of Kubernetes."""
+
+    label: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
+    values: tuple[str, ...] = ()
+    """``Gt`` and ``Lt`` compare with one, an integer."""
+
+
+class Toleration(Value):
+    """A taint of nodes that does not keep replicas away."""
+
+    key: str
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
+
+
+class GpuCode(Value):
+    """For which GPUs one package of an image has code."""
+
+    owner: str
+    sass: tuple[str, ...] = ()
+    """Machine code: ``86`` runs on compute capability 8.6 and 8.9, ``90a`` on 9.0 alone."""
+    ptx: tuple[str, ...] = ()
+    """What drivers compile: ``80`` for 8.0 and all that are newer."""
 
 
 class HardwarePlan(Value):
@@ -241,10 +301,29 @@ class HardwarePlan(Value):
     target: Literal["cpu", "gpu"] = "cpu"
     architectures: tuple[str, ...] = ()
     """Of the nodes that the image can run on; empty where that is not known."""
+    cpu_level: int = 1
+    """Of x86-64 that the image is built for at least: 3 for ``amd64/v3``."""
     gpu_count: int = 0
+    gpu_mem_floor_mib: int | None = None
+    """What each GPU must have at least; None where nothing tells."""
+    gpu_mem_estimate_mib: int | None = None
+    """What it will use of each; None until it is known."""
+    gpu_code: tuple[GpuCode, ...] = ()
+    """Empty where it is not known for sure."""
+    min_driver: int | None = None
+    """The oldest driver that will do, by its major version; None where it is not known for sure."""
     cpu_millicores: int | None = None
     memory_mib: int | None = None
+    threads: int | None = None
+    """That each worker process should start; None where there is no CPU limit."""
     env: Mapping[str, str] = {}
+    affinity: tuple[tuple[Requirement, ...], ...] = ()
+    """A node must meet all requirements of one of these; where there are none, any will do."""
+    preferred: tuple[Requirement, ...] = ()
+    """Nodes that meet these are better, the more so the more of them."""
+    tolerations: tuple[Toleration, ...] = ()
+    node_selector: Mapping[str, str] = {}
+    """Labels that a node must have, as the user wished."""
     verdicts: tuple[Verdict, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -339,6 +418,13 @@ class Workload(Value):
     cpu_millicores: int | None = None
     memory_mib: int | None = None
     gpu_count: int = 0
+    gpu_mem_floor_mib: int | None = None
+    """What each GPU must have at least."""
+    affinity: tuple[tuple[Requirement, ...], ...] = ()
+    """Labels of the nodes it may run on, as in ``HardwarePlan``."""
+    preferred: tuple[Requirement, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    node_selector: Mapping[str, str] = {}
     nodes: tuple[str, ...] = ()
     """Names of the nodes it may run on, best first."""
     startup: float = 300

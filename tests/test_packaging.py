@@ -84,14 +84,21 @@ for point in entry_points(group="longshore.plugins"):
     loaded = run_python(python, code, cwd=tmp_path)
     assert {line.split()[0] for line in loaded.splitlines()} == {
         "api_keys",
+        "architecture",
         "balancing",
         "contracts",
         "engine",
+        "fit",
+        "gpu_class",
+        "hardware_plan",
+        "image_locality",
         "images",
         "kubernetes",
         "nodes",
-        "placement",
+        "numa",
+        "packing",
         "scaling",
+        "spreading",
         "sql_registry",
         "wake_ahead",
     }

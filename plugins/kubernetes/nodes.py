@@ -42,4 +42,7 @@ def node_of(item: Json) -> Node:
         memory_mib=int(quantity(gives["memory"]) / 2**20),
         gpus=int(quantity(gives.get(GPU, "0"))),
         labels=item["metadata"].get("labels") or {},
+        images=tuple(
+            name for each in item["status"].get("images") or () for name in each.get("names") or ()
+        ),
     )

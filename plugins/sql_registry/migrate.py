@@ -69,7 +69,9 @@ def draft(message: str, migrations: Path = MIGRATIONS) -> None:
         with for_writing(engine).begin() as connection:
             config = _config(connection, migrations)
             command.upgrade(config, "head")
-            number = len(list(ScriptDirectory.from_config(config).walk_revisions())) + 1
+            known = ScriptDirectory.from_config(config).walk_revisions()
+            # Not their count: releases that were made side by side leave numbers out.
+            number = max(int(each.revision) for each in known) + 1
             command.revision(config, message, autogenerate=True, rev_id=f"{number:04}")
         engine.dispose()
 

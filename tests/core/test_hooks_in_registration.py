@@ -26,6 +26,12 @@ async def longshore_resolve_image(reference):
 """
 
 
+PLACING = {
+    *("contracts", "hardware_plan", "fit", "architecture", "gpu_class", "numa", "image_locality"),
+    "spreading",
+}
+
+
 class Nodes(MemoryBackend):
     """A backend with three machines."""
 
@@ -42,7 +48,7 @@ def plugins(folder: Path, *code: str, weight: float = 1) -> Plugins:
     for number, each in enumerate((IMAGES, *code)):
         (folder / f"p{number}.py").write_text(f"from longshore import *\n{each}")
         text += f'[[plugin]]\npath = "p{number}.py"\nweight = {weight}\n'
-    for name in set(BUILT_IN) - {"contracts", "placement"}:
+    for name in set(BUILT_IN) - PLACING:
         text += f'[[plugin]]\nname = "{name}"\nenabled = false\n'
     path = folder / "plugins.toml"
     path.write_text(text)
@@ -68,8 +74,8 @@ async def test_the_built_in_plugins_plan_a_version_alone(tmp_path: Path) -> None
     version, decisions = await plan(tmp_path, resources={"memory": "1536Mi"})
     assert names(version) == ["large", "middle"]
     assert version.serving.contract == "generic"
-    assert {plugin for _, plugin in decisions} == {"p0", "contracts", "placement"}
-    fits = decisions["longshore_filter_node", "placement"]
+    assert {plugin for _, plugin in decisions} == {"p0", *PLACING} - {"image_locality"}
+    fits = decisions["longshore_filter_node", "fit"]
     assert fits.outcome == "2 of 3 nodes fit"
     assert fits.why == "small: 1536 MiB memory asked for, it has 1024 MiB"
 
@@ -150,7 +156,7 @@ async def test_nobody_fits_names_every_node_and_who_objected(tmp_path: Path) -> 
     with pytest.raises(Refused) as caught:
         await plan(tmp_path, resources={"memory": "1Ti"})
     assert caught.value.message == (
-        "no node fits: placement on "
+        "no node fits: fit on "
         "small: 1048576 MiB memory asked for, it has 1024 MiB; "
         "middle: 1048576 MiB memory asked for, it has 2048 MiB; "
         "large: 1048576 MiB memory asked for, it has 4096 MiB"

@@ -170,9 +170,9 @@ def test_a_file_beside_plugins_toml_is_a_plugin(machine: Machine) -> None:
 
 def test_a_file_can_take_the_place_of_a_built_in_plugin(machine: Machine) -> None:
     machine.write("mine.py", GOOD)
-    path = machine.write("plugins.toml", '[[plugin]]\nname = "placement"\npath = "mine.py"\n')
+    path = machine.write("plugins.toml", '[[plugin]]\nname = "spreading"\npath = "mine.py"\n')
     loaded = {each.name: each.origin for each in build_plugins(read_plugins_file(path)).loaded}
-    assert loaded["placement"] == str(machine.folder / "mine.py")
+    assert loaded["spreading"] == str(machine.folder / "mine.py")
     assert len(loaded) == len(BUILT_IN)
 
 

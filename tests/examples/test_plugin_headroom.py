@@ -64,6 +64,10 @@ def decide(python: Path, folder: Path, plugins_toml: str) -> dict[str, object]:
     return told
 
 
+NOTHING: dict[str, list[str]] = {"fit": [], "architecture": [], "gpu_class": []}
+"""What the built-in plugins have against a node that will do."""
+
+
 def test_it_decides_as_soon_as_plugins_toml_names_it(python: Path, tmp_path: Path) -> None:
     told = decide(
         python, tmp_path, '[[plugin]]\nname = "headroom"\nsettings = { reserve = 1024 }\n'
@@ -78,17 +82,17 @@ def test_it_decides_as_soon_as_plugins_toml_names_it(python: Path, tmp_path: Pat
     ]
     assert told["against"] == {
         "headroom": ["976 MiB of memory would be left, and 1024 MiB stay free"],
-        "placement": [],
+        **NOTHING,
     }
-    assert told["for"] == {"headroom": [], "placement": []}
-    assert told["score"] == {"headroom": 50, "placement": 50}
+    assert told["for"] == {"headroom": [], **NOTHING}
+    assert told["score"] == {"headroom": 50, "gpu_class": 100, "numa": 50, "spreading": 50}
 
 
 def test_it_decides_nothing_while_plugins_toml_does_not_name_it(
     python: Path, tmp_path: Path
 ) -> None:
     told = decide(python, tmp_path, "")
-    assert told["against"] == {"placement": []}
+    assert told["against"] == NOTHING
     loaded = told["loaded"]
     assert isinstance(loaded, list)
     assert {origin for _, _, origin, _ in loaded} == {"longshore"}

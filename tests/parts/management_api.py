@@ -39,7 +39,7 @@ DECISIONS = [
         at=NOON,
     ),
     Decision(
-        hook="longshore_plan_hardware", plugin="placement", outcome={"target": "cpu"}, at=NOON
+        hook="longshore_plan_hardware", plugin="hardware_plan", outcome={"target": "cpu"}, at=NOON
     ),
 ]
 

@@ -38,7 +38,10 @@ def test_json_has_the_names_of_the_api(call: Call, api: StandIn) -> None:
     [event] = json.loads(call("events", "--json").stdout)["events"]
     assert Event.model_validate(event).key == key
     decisions = json.loads(call("explain", "iris", "--json").stdout)["decisions"]
-    assert [Decision.model_validate(each).plugin for each in decisions] == ["images", "placement"]
+    assert [Decision.model_validate(each).plugin for each in decisions] == [
+        "images",
+        "hardware_plan",
+    ]
 
 
 def test_show_tells_everything(call: Call, api: StandIn) -> None:
@@ -74,7 +77,7 @@ def test_explain_tells_hook_plugin_outcome_inputs_and_why_in_order(
         "    localhost:5001/iris@sha256:" + "a" * 64,
         "    from: reference = localhost:5001/iris:1",
         "    why: what the reference named",
-        " 2. longshore_plan_hardware by placement",
+        " 2. longshore_plan_hardware by hardware_plan",
         '    {"target": "cpu"}',
     ]
 

@@ -77,7 +77,7 @@ async def die(url: str, after: str) -> None:
         if after == "everything":
             os.kill(os.getpid(), signal.SIGKILL)
 
-    decision = Decision(hook="longshore_score_node", plugin="placement", outcome=50)
+    decision = Decision(hook="longshore_score_node", plugin="spreading", outcome=50)
     await registry.add_version(examples_of.version(), [decision])
     say("done")
     await registry.close()

@@ -28,7 +28,7 @@ MINUTE = timedelta(minutes=1)
 def decision(score: int = 50) -> Decision:
     return Decision(
         hook="longshore_score_node",
-        plugin="placement",
+        plugin="spreading",
         outcome={"node": "here", "score": score},
         inputs={"cpu": None, "odd": "\0 \N{SNOWMAN}"},
         why="it fits",

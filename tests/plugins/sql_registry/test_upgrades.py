@@ -1,5 +1,6 @@
 """Databases of every age."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from sqlalchemy import Engine, text
 
 from longshore.core.errors import StartRefused
 from longshore.core.names import VersionKey
-from longshore.core.types import Decision, Load, TrafficRule
+from longshore.core.types import Decision, Load, TrafficRule, VersionSpec
 from longshore.plugins.sql_registry.connect import make_engine, read_url
 from longshore.plugins.sql_registry.database import Database
 from longshore.plugins.sql_registry.migrate import MIGRATIONS, REVISION_TABLE, draft, revisions
@@ -20,7 +21,7 @@ from longshore.plugins.sql_registry.registry import SqlRegistry
 from longshore.plugins.sql_registry.tables import metadata
 
 IRIS = VersionKey("iris", "1")
-DECISION = Decision(hook="longshore_plan_hardware", plugin="placement", outcome="cpu")
+DECISION = Decision(hook="longshore_plan_hardware", plugin="hardware_plan", outcome="cpu")
 
 KNOWN = max(each.name[1:5] for each in MIGRATIONS.rglob("r0*.py"))
 LATER = f"{int(KNOWN) + 1:04}"
@@ -101,7 +102,9 @@ async def test_a_traffic_rule_of_the_first_release_is_read(
     url: str, engine: Engine, tmp_path: Path
 ) -> None:
     first = tmp_path / "first"
-    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("__pycache__", "r000[2-9]*"))
+    shutil.copytree(
+        MIGRATIONS, first, ignore=shutil.ignore_patterns("__pycache__", "r000[2-9]*", "r00[1-9]*")
+    )
     await upgrade(url, first)
     with engine.begin() as connection:
         assert revisions(connection) == ("0001",)
@@ -114,6 +117,35 @@ async def test_a_traffic_rule_of_the_first_release_is_read(
     await new.close()
     with pytest.raises(StartRefused, match="made by a newer release"):
         await upgrade(url, first)
+
+
+async def test_a_gpu_that_nobody_asked_for_is_no_wish_for_none(
+    url: str, engine: Engine, tmp_path: Path
+) -> None:
+    before = tmp_path / "before"
+    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", "r0011*"))
+    await upgrade(url, before)
+    asked = {"cpu": "500m", "memory": None}
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO models VALUES ('iris', '{}', '2026-01-01')"),
+        )
+        for number, gpu in enumerate((0, 2)):
+            spec = json.dumps({"image": "x", "resources": {**asked, "gpu": gpu}})
+            connection.execute(
+                text(
+                    "INSERT INTO versions (model, version, digest, spec, image, serving, "
+                    "created_at, wish, status) "
+                    "VALUES ('iris', :number, '', :spec, '', '', '2026-01-01', 'run', '')"
+                ),
+                {"number": str(number), "spec": spec},
+            )
+    await upgrade(url, MIGRATIONS)
+    with engine.begin() as connection:
+        rows = connection.scalars(text("SELECT spec FROM versions ORDER BY id")).all()
+    specs = [VersionSpec.model_validate_json(each) for each in rows]
+    assert [each.resources.gpu for each in specs] == [None, 2]
+    assert specs[0].resources.cpu == "500m"
 
 
 async def test_a_newer_database_is_refused_and_left_alone(

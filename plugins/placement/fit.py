@@ -1,0 +1,28 @@
+"""The plugin ``fit``: nodes that are large enough for one replica, and have the wished labels."""
+
+from collections.abc import Sequence
+
+from longshore.core.gpus import gpus_of
+from longshore.core.hookspecs import hookimpl
+from longshore.core.types import HardwarePlan, NodeProfile
+
+
+@hookimpl(trylast=True)
+def longshore_filter_node(plan: HardwarePlan, node: NodeProfile) -> Sequence[str]:
+    """Object to a node with less than one replica asks for, or without a wished label."""
+    has = node.node
+    gpus = has.gpus or len(gpus_of(node))
+    reasons = []
+    if (plan.cpu_millicores or 0) > has.cpu_millicores:
+        reasons.append(f"{plan.cpu_millicores}m CPU asked for, it has {has.cpu_millicores}m")
+    if (plan.memory_mib or 0) > has.memory_mib:
+        reasons.append(f"{plan.memory_mib} MiB memory asked for, it has {has.memory_mib} MiB")
+    if plan.gpu_count > gpus:
+        reasons.append(f"{plan.gpu_count} GPUs asked for, it has {gpus}")
+    for label, wished in plan.node_selector.items():
+        there = has.labels.get(label)
+        if there is None:
+            reasons.append(f"it lacks the label {label}={wished}")
+        elif there != wished:
+            reasons.append(f"its label {label} is {there!r}, and {wished!r} was asked for")
+    return reasons
