@@ -30,6 +30,9 @@ FIRST_LINE = 1.0
 
 Name = Annotated[str, Path(description="The model's name.")]
 Number = Annotated[str, Path(description="The version.")]
+Force = Annotated[
+    bool, Query(description="Although no node fits, and a rule refuses it: one may come that does.")
+]
 
 VERSION = "/models/{name}/versions/{version}"
 
@@ -166,10 +169,10 @@ def _add_versions(router: APIRouter, platform: Platform) -> None:
         },
     )
     async def register(
-        name: Name, version: Number, spec: VersionSpec, response: Response
+        name: Name, version: Number, spec: VersionSpec, response: Response, force: Force = False
     ) -> VersionRecord:
         """Register a version, and let it be started. A version never changes afterwards."""
-        registered = await platform.register(_new(name, version), spec)
+        registered = await platform.register(_new(name, version), spec, force=force)
         if registered.created:
             response.status_code = status.HTTP_201_CREATED
         return registered.record
@@ -179,9 +182,11 @@ def _add_versions(router: APIRouter, platform: Platform) -> None:
         summary="Work out what registering would do",
         responses=openapi.problems(422),
     )
-    async def preflight(name: Name, version: Number, spec: VersionSpec) -> Plan:
+    async def preflight(
+        name: Name, version: Number, spec: VersionSpec, force: Force = False
+    ) -> Plan:
         """Return the version and every decision about it, and store nothing."""
-        return await platform.preflight(_new(name, version), spec)
+        return await platform.preflight(_new(name, version), spec, force=force)
 
     @router.get(VERSION, summary="Read a version", responses=openapi.problems(404))
     async def read_version(name: Name, version: Number) -> VersionRecord:

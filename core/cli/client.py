@@ -138,14 +138,19 @@ class Client:
 
     # --- changing -----------------------------------------------------------------------------
 
-    def register(self, key: VersionKey, spec: VersionSpec) -> tuple[VersionRecord, bool]:
-        """Register a version; tell whether it is new."""
-        answer = self._send("PUT", _path(key), _PLAN, json=_sent(spec))
+    def register(
+        self, key: VersionKey, spec: VersionSpec, *, force: bool = False
+    ) -> tuple[VersionRecord, bool]:
+        """Register a version, though no node fits if forced; tell whether it is new."""
+        answer = self._send("PUT", _path(key), _PLAN, json=_sent(spec), params=_forced(force))
         return _parsed(VersionRecord, answer), answer.status_code == httpx.codes.CREATED
 
-    def preflight(self, key: VersionKey, spec: VersionSpec) -> tuple[Version, list[Decision]]:
+    def preflight(
+        self, key: VersionKey, spec: VersionSpec, *, force: bool = False
+    ) -> tuple[Version, list[Decision]]:
         """Work out what registering would do."""
-        answer = self._send("POST", _path(key, "/preflight"), _PLAN, json=_sent(spec))
+        path = _path(key, "/preflight")
+        answer = self._send("POST", path, _PLAN, json=_sent(spec), params=_forced(force))
         plan = _parsed(_Plan, answer)
         return plan.version, plan.decisions
 
@@ -244,6 +249,10 @@ class Client:
 def _path(key: VersionKey, rest: str = "") -> str:
     # Names need no escaping; that is what their rules are for.
     return f"/api/models/{key.name}/versions/{key.version}{rest}"
+
+
+def _forced(force: bool) -> dict[str, str]:
+    return {"force": "true"} if force else {}
 
 
 def _sent(value: VersionSpec | TrafficRule) -> Any:

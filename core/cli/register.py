@@ -16,6 +16,7 @@ from longshore.core.cli.options import (
     platform_option,
 )
 from longshore.core.cli.output import fields, print_json, say, tell
+from longshore.core.cli.plan import plan_lines, show_brief
 from longshore.core.cli.reading import print_decisions
 from longshore.core.cli.text import one_line
 from longshore.core.cli.waiting import busy, wait_until_ready
@@ -26,14 +27,14 @@ from longshore.core.windows import parse
 
 # Where each option stands in a VersionSpec, if not at its top.
 _TABLES = {
-    "resources": ("cpu", "memory", "gpu"),
+    "resources": ("cpu", "memory", "gpu", "gpu_memory"),
     "scaling": ("min", "max", "target", "idle", "warm"),
     "limits": ("startup", "concurrency", "connect", "first_byte", "total"),
     "security": ("run_as", "capabilities", "privilege_escalation", "seccomp_unconfined"),
 }
 
-_ONE_OF = {"capabilities": "capability"}
-"""Options that add to a list are called by one of the things in it."""
+_CALLED = {"capabilities": "capability", "architecture": "arch"}
+"""Options that add to a list are called by one of the things in it; others are shorter."""
 
 
 def _variable(text: str) -> tuple[str, str]:
@@ -123,7 +124,28 @@ def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
     type=Checked("BYTES", _amount(mebibytes)),
     help="Limit of a replica: 512Mi, 2Gi, 2G.  [default: none]",
 )
-@click.option("--gpu", type=click.IntRange(0, 64), help="Whole GPUs per replica.  [default: 0]")
+@click.option(
+    "--gpu",
+    type=click.IntRange(0, 64),
+    help="Whole GPUs per replica; 0: none, whatever the image needs.  [default: what it needs]",
+)
+@click.option(
+    "--gpu-memory",
+    type=Checked("BYTES", _amount(mebibytes)),
+    help="Memory that each GPU has at least: 20Gi.  [default: that of the weights in the image]",
+)
+@click.option(
+    "--arch",
+    "architecture",
+    metavar="NAME",
+    help="Run on nodes of this architecture: amd64.  [default: all that the image is built for]",
+)
+@click.option(
+    "--node-selector",
+    multiple=True,
+    type=Checked("LABEL=VALUE", _variable),
+    help="Run on nodes with this label; may be given again.",
+)
 @click.option(
     "--startup",
     metavar="SECONDS",
@@ -193,7 +215,13 @@ def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
 )
 @click.option("--backend", metavar="NAME", help="Where to run it.  [default: the platform's]")
 @click.option("--wait/--no-wait", default=True, help="Wait until it is ready.  [default: wait]")
-@click.option("--dry-run", is_flag=True, help="Show the plan, and store nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the whole plan, and store nothing.")
+@click.option(
+    "--preflight",
+    is_flag=True,
+    help="Tell the hardware plan in two lines, and store nothing; ends with 1 if no node fits.",
+)
+@click.option("--force", is_flag=True, help="Register it although no node fits.")
 @json_option
 @platform_option
 @pass_client
@@ -205,6 +233,8 @@ def register(
     version: str,
     wait: bool,
     dry_run: bool,
+    preflight: bool,
+    force: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -217,15 +247,21 @@ def register(
     Examples:
       longshore register iris 1 localhost:5001/iris:1
       longshore register chat 2 registry.example.com/chat:2 --memory 4Gi --startup 600
+      longshore register chat 3 registry.example.com/chat:3 --gpu 1 --gpu-memory 20Gi --preflight
     """
     key = VersionKey(name, version)
     spec = build_spec(options)
-    if dry_run:
-        _show_plan(client, key, spec, as_json)
+    if preflight and not (dry_run or as_json):
+        show_brief(client, key, spec, force=force)
+        return
+    if dry_run or preflight:
+        _show_plan(client, key, spec, as_json, force=force)
         return
     with busy(f"{key}: reading the image and planning"):
-        record, created = client.register(key, spec)
+        record, created = client.register(key, spec, force=force)
     tell(f"{key} is {'registered' if created else 'registered already, nothing changed'}")
+    for line in plan_lines(record.version.placement):
+        tell(one_line(line))
     for warning in record.version.placement.plan.warnings:
         tell(f"Warning: {one_line(warning)}")
     if wait:
@@ -243,10 +279,12 @@ def build_spec(options: dict[str, Any]) -> VersionSpec:
         click.BadParameter: one of them breaks a rule, which the message states.
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    if variables := given.get("env"):
-        given["env"] = dict(variables)
-        if len(given["env"]) < len(variables):
-            raise click.BadParameter("a variable is set twice", param_hint="--env")
+    for option, what in (("env", "a variable"), ("node_selector", "a label")):
+        if pairs := given.get(option):
+            given[option] = dict(pairs)
+            if len(given[option]) < len(pairs):
+                hint = f"--{option.replace('_', '-')}"
+                raise click.BadParameter(f"{what} is set twice", param_hint=hint)
     if given.get("min", 0) > 1:
         given.setdefault("max", given["min"])
     content = {
@@ -276,13 +314,15 @@ def _option(location: tuple[int | str, ...]) -> str | None:
         case ("limits", "total"):
             return "--timeout"
         case ("resources" | "scaling" | "limits" | "security", field, *_) | (field, *_):
-            return f"--{_ONE_OF.get(str(field), str(field)).replace('_', '-')}"
+            return f"--{_CALLED.get(str(field), str(field)).replace('_', '-')}"
     return None
 
 
-def _show_plan(client: Client, key: VersionKey, spec: VersionSpec, as_json: bool) -> None:
+def _show_plan(
+    client: Client, key: VersionKey, spec: VersionSpec, as_json: bool, *, force: bool
+) -> None:
     with busy(f"{key}: reading the image and planning"):
-        version, decisions = client.preflight(key, spec)
+        version, decisions = client.preflight(key, spec, force=force)
     if as_json:
         print_json({"version": version, "decisions": decisions})
         return

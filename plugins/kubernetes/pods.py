@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from longshore.core.errors import WorkloadFailed
 from longshore.core.types import Workload
+from longshore.plugins.kubernetes.affinity import scheduling
 from longshore.plugins.kubernetes.kinds import Json
 from longshore.plugins.kubernetes.labels import (
     FINGERPRINT,
@@ -54,8 +55,7 @@ def pod_template(wanted: Wanted) -> Json:
     }
     if wanted.login is not None:
         spec["imagePullSecrets"] = [{"name": wanted.name}]
-    if wanted.nodes:
-        spec["affinity"] = {"nodeAffinity": _only_on(wanted.nodes)}
+    spec |= scheduling(workload, wanted.nodes)
     annotations = {
         FINGERPRINT: workload.fingerprint,
         HEALTH_PATH: workload.health_path,
@@ -186,13 +186,6 @@ def _resources(workload: Workload) -> dict[str, str]:
     if workload.gpu_count:
         amounts[GPU] = str(workload.gpu_count)
     return amounts
-
-
-def _only_on(nodes: tuple[str, ...]) -> Json:
-    field = {"key": "metadata.name", "operator": "In"}
-    # A field can be compared with one name at a time; the terms are alternatives.
-    terms = [{"matchFields": [{**field, "values": [name]}]} for name in nodes]
-    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
 
 
 def _foreign_labels(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -56,13 +56,13 @@ def plugins(folder: Path, *code: str, weight: float = 1) -> Plugins:
 
 
 async def plan(
-    folder: Path, *code: str, weight: float = 1, **spec: object
+    folder: Path, *code: str, weight: float = 1, force: bool = False, **spec: object
 ) -> tuple[Version, dict[tuple[str, str], Decision]]:
     """Return a planned version, and its decisions by hook and plugin."""
     hooks = plugins(folder, *code, weight=weight).hooks
     registration = Registration(Settings(), hooks, {"engine": Nodes()})
     asked = VersionSpec.model_validate({"image": "localhost:5001/iris:1", **spec})
-    version, decisions = await registration.plan(KEY, asked)
+    version, decisions = await registration.plan(KEY, asked, force=force)
     return version, {(each.hook, each.plugin): each for each in decisions}
 
 
@@ -161,6 +161,30 @@ async def test_nobody_fits_names_every_node_and_who_objected(tmp_path: Path) -> 
         "middle: 1048576 MiB memory asked for, it has 2048 MiB; "
         "large: 1048576 MiB memory asked for, it has 4096 MiB"
     )
+
+
+async def test_what_fits_nowhere_is_planned_where_the_user_insists(tmp_path: Path) -> None:
+    version, decisions = await plan(tmp_path, force=True, resources={"memory": "1Ti"})
+    assert version.placement.nodes == ()
+    assert version.placement.plan.memory_mib == 1 << 20
+    assert decisions["longshore_filter_node", "fit"].outcome == "0 of 3 nodes fit"
+
+
+async def test_a_rule_that_fails_refuses_and_gives_way_to_who_insists(tmp_path: Path) -> None:
+    code = """
+@hookimpl
+def longshore_plan_hardware(version):
+    return HardwarePlan(verdicts=(
+        Verdict(rule="a", outcome="pass", evidence="fine"),
+        Verdict(rule="b", outcome="fail", evidence="too hot", hint="Cool it."),
+        Verdict(rule="c", outcome="fail", evidence="too loud", hint="Hush."),
+    ))
+"""
+    with pytest.raises(Refused) as caught:
+        await plan(tmp_path, code)
+    assert (caught.value.message, caught.value.hint) == ("too hot; too loud", "Cool it.")
+    version, _ = await plan(tmp_path, code, force=True)
+    assert len(names(version)) == 3
 
 
 async def test_errors_for_the_user_pass_through_hooks(tmp_path: Path) -> None:

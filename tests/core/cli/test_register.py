@@ -7,8 +7,17 @@ import pytest
 from parts.cli_program import Call
 from parts.management_api import StandIn, problem, running
 
+from longshore.core.cli.plan import plan_lines
 from longshore.core.names import VersionKey
-from longshore.core.types import HardwarePlan, Progress, State, VersionStatus
+from longshore.core.types import (
+    HardwarePlan,
+    Placement,
+    Progress,
+    RankedNode,
+    State,
+    Verdict,
+    VersionStatus,
+)
 
 KEY = VersionKey("iris", "1")
 REGISTER = ("register", "iris", "1", "localhost:5001/iris:1")
@@ -17,7 +26,8 @@ READY = VersionStatus(state=State.READY, replicas=1, ready=1)
 
 EVERY_OPTION = """
     --port 9000 --health-path /up --predict-path /go --contract generic --env A=1 --env B==2
-    --min 0 --max 4 --target 3 --idle 30 --cpu 0.5 --memory 1G --gpu 1 --backend engine
+    --min 0 --max 4 --target 3 --idle 30 --cpu 0.5 --memory 1G --gpu 1 --gpu-memory 20Gi
+    --arch amd64 --node-selector disk=ssd --node-selector zone=a --backend engine
     --startup 20 --concurrency 5 --connect 1.5 --first-byte 8
     --timeout 9.5 --writable-root --no-wait
     --run-as 1000 --capability NET_BIND_SERVICE --capability BPF --privilege-escalation
@@ -50,7 +60,9 @@ def test_every_option_reaches_its_place(call: Call, api: StandIn) -> None:
         "env": {"A": "1", "B": "=2"},
         "command": ["serve", "--name", "a b"],
         "writable_root": True,
-        "resources": {"cpu": "500m", "memory": "954Mi", "gpu": 1},
+        "resources": {"cpu": "500m", "memory": "954Mi", "gpu": 1, "gpu_memory": "20480Mi"},
+        "architecture": "amd64",
+        "node_selector": {"disk": "ssd", "zone": "a"},
         "scaling": {
             "min": 0,
             "max": 4,
@@ -123,6 +135,8 @@ def test_waiting_tells_each_step_once_and_ends_with_how_to_call_it(
     assert ended.exit_code == 0
     assert ended.stderr.splitlines() == [
         "iris:1 is registered",
+        "Plan: no GPU, no CPU limit, no memory limit; on any architecture; fits here (engine)",
+        "Why: no rule had anything to say",
         "iris:1 is pending",
         "iris:1 is pulling: pulling iris, 0% of 4.0 MiB",
         "iris:1 is starting",
@@ -148,7 +162,8 @@ def test_warnings_of_the_plan_are_told_on_the_side(call: Call, api: StandIn) -> 
     placement = record.version.placement.model_copy(update={"plan": plan})
     version = record.version.model_copy(update={"placement": placement})
     api.records[key] = record.model_copy(update={"version": version})
-    assert call(*REGISTER).stderr.splitlines()[:3] == [
+    told = call(*REGISTER).stderr.splitlines()
+    assert [told[0], *told[3:5]] == [
         "iris:1 is registered already, nothing changed",
         "Warning: the image may use a GPU",
         "Warning: less is known of it",
@@ -194,6 +209,82 @@ def test_a_conflict_says_what_differs(call: Call, api: StandIn) -> None:
     ended = call(*REGISTER)
     assert ended.exit_code == 1
     assert "env.A" in ended.stderr
+
+
+GPU_PLAN = HardwarePlan(
+    target="gpu",
+    architectures=("amd64",),
+    gpu_count=2,
+    gpu_mem_floor_mib=20480,
+    cpu_millicores=4000,
+    memory_mib=8192,
+    threads=2,
+    node_selector={"disk": "ssd"},
+    verdicts=(
+        Verdict(rule="architecture", outcome="pass", evidence="image: linux/amd64"),
+        Verdict(rule="gpu-driver", outcome="unknown", evidence="driver 580 or newer"),
+        Verdict(rule="gpu-memory", outcome="fail", evidence="no GPU is large enough"),
+    ),
+)
+
+
+def test_a_plan_in_two_lines() -> None:
+    nodes = tuple(RankedNode(name=f"n{number}", score=1) for number in range(5))
+    gets, why = plan_lines(Placement(backend="kubernetes", nodes=nodes, plan=GPU_PLAN))
+    assert gets == (
+        "Plan: 2 GPUs of 20480 MiB or more, 4000m CPU, 2 threads per worker, 8192 MiB memory; "
+        "on amd64, disk=ssd; fits n0, n1, n2 and 2 more (kubernetes)"
+    )
+    assert why == (
+        "Why: gpu-memory fail (no GPU is large enough); gpu-driver unknown (driver 580 or newer); "
+        "architecture (image: linux/amd64)"
+    )
+
+
+def test_a_preflight_tells_the_plan_in_two_lines_and_stores_nothing(
+    call: Call, api: StandIn
+) -> None:
+    ended = call(*REGISTER, "--preflight")
+    assert ended.exit_code == 0
+    plan, why = ended.stdout.splitlines()
+    assert (plan[:6], why[:5]) == ("Plan: ", "Why: ")
+    assert [each.path for each in api.requests] == ["/api/models/iris/versions/1/preflight"]
+
+
+def test_a_preflight_of_what_fits_nowhere_tells_the_plan_and_the_refusal(
+    call: Call, api: StandIn
+) -> None:
+    refusal = problem(422, "no node fits: fit on n: 1 GPUs asked for, it has 0")
+    api.intercept = lambda request: None if "force=true" in request.path else refusal
+    ended = call(*REGISTER, "--preflight")
+    assert ended.exit_code == 1
+    assert len(ended.stdout.splitlines()) == 2
+    assert "no node fits: fit on n: 1 GPUs asked for, it has 0" in ended.stderr
+    assert not api.records
+    assert call(*REGISTER, "--preflight", "--force").exit_code == 0
+    assert call(*REGISTER, "--no-wait").exit_code == 1
+    assert call(*REGISTER, "--no-wait", "--force").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--gpu-memory 20", "less than one mebibyte"),
+        ("--gpu 0 --gpu-memory 20Gi", "is of GPUs, and gpu is 0"),
+        ("--gpu 65", "--gpu"),
+        ("--arch AMD64", "--arch"),
+        ("--node-selector disk", "write NAME=VALUE"),
+        ("--node-selector a=1 --node-selector a=2", "a label is set twice"),
+        ("--node-selector a/b/c=1", "--node-selector"),
+    ],
+)
+def test_wishes_that_cannot_be_are_told_before_anything_is_asked(
+    call: Call, api: StandIn, options: str, told: str
+) -> None:
+    ended = call(*REGISTER, *options.split())
+    assert ended.exit_code == 2
+    assert told in ended.stderr
+    assert not api.requests
 
 
 def test_a_dry_run_shows_the_plan_and_stores_nothing(call: Call, api: StandIn) -> None:

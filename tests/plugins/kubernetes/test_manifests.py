@@ -57,6 +57,18 @@ def wanted(
     return Wanted(owner=OWNER, workload=workload, settings=chosen, **(around or {}))
 
 
+ARCHITECTURE = {"label": "kubernetes.io/arch", "operator": "In", "values": ("amd64",)}
+AFFINITY: tuple[tuple[dict[str, Any], ...], ...] = (
+    (ARCHITECTURE, {"label": "nvidia.com/gpu.memory", "operator": "Gt", "values": ("20479",)}),
+    (ARCHITECTURE, {"label": "nvidia.com/gpu.memory", "operator": "DoesNotExist"}),
+)
+FEATURE = {
+    "label": "feature.node.kubernetes.io/cpu-cpuid.AVX512F",
+    "operator": "In",
+    "values": ("true",),
+}
+
+
 def everything() -> Wanted:
     """Return a version that needs every object and every field."""
     return wanted(
@@ -77,6 +89,10 @@ def everything() -> Wanted:
         cpu_millicores=2000,
         memory_mib=1024,
         gpu_count=1,
+        affinity=(AFFINITY[0], AFFINITY[1]),
+        preferred=(FEATURE,),
+        tolerations=({"key": "nvidia.com/gpu"},),
+        node_selector={"disk": "ssd"},
         scaling={"min": 2, "max": 5, "target": 7},
         security={"run_as": 0, "capabilities": ["BPF"], "seccomp_unconfined": True},
     )
@@ -390,6 +406,62 @@ def test_only_on_its_nodes() -> None:
         for name in ("a", "b")
     ]
     assert made == {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+
+
+AMD64 = {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
+LARGE = {"key": "nvidia.com/gpu.memory", "operator": "Gt", "values": ["20479"]}
+UNKNOWN = {"key": "nvidia.com/gpu.memory", "operator": "DoesNotExist"}
+
+
+def test_the_plan_becomes_affinity_tolerations_and_a_selector() -> None:
+    made = pod(
+        affinity=AFFINITY,
+        preferred=(FEATURE,),
+        tolerations=({"key": "nvidia.com/gpu"},),
+        node_selector={"disk": "ssd"},
+    )
+    assert made["affinity"] == {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [
+                    {"matchExpressions": [AMD64, LARGE]},
+                    {"matchExpressions": [AMD64, UNKNOWN]},
+                ]
+            },
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 10,
+                    "preference": {
+                        "matchExpressions": [
+                            {
+                                "key": "feature.node.kubernetes.io/cpu-cpuid.AVX512F",
+                                "operator": "In",
+                                "values": ["true"],
+                            }
+                        ]
+                    },
+                }
+            ],
+        }
+    }
+    assert made["tolerations"] == [
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    ]
+    assert made["nodeSelector"] == {"disk": "ssd"}
+    assert not {"affinity", "tolerations", "nodeSelector"} & pod().keys()
+
+
+def test_each_alternative_holds_on_each_of_its_nodes() -> None:
+    made = pod(around={"nodes": ("a", "b")}, affinity=AFFINITY)["affinity"]["nodeAffinity"]
+    terms = made["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert terms == [
+        {
+            "matchExpressions": [AMD64, last],
+            "matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}],
+        }
+        for name in ("a", "b")
+        for last in (LARGE, UNKNOWN)
+    ]
 
 
 def test_foreign_labels_find_their_place_and_never_ours() -> None:
