@@ -1,6 +1,6 @@
 """The small interfaces that plugins implement. Their docstrings are promises to both sides."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -16,6 +16,7 @@ from longshore.core.types import (
     Load,
     Model,
     Node,
+    NodeProfile,
     Serving,
     TrafficRule,
     Version,
@@ -297,6 +298,14 @@ class ReadsLoads(Protocol):
 
     def read_loads(self, read: Callable[[], Sequence[Load]]) -> None:
         """Learn where to ask for the loads; called once, before anything is applied."""
+
+
+@runtime_checkable
+class ReadsNodes(Protocol):
+    """A backend that gives out what is on its nodes; it is a ``Backend`` besides."""
+
+    def read_nodes(self, profile: Callable[[Node], Awaitable[NodeProfile]]) -> None:
+        """Learn whom to ask what plugins know of a node; called before anything is applied."""
 
 
 @runtime_checkable

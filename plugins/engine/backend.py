@@ -5,7 +5,15 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +33,15 @@ from longshore.core.errors import (
 from longshore.core.machine import ARCHITECTURES
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
-from longshore.core.types import Endpoint, Node, Progress, Version, Workload, WorkloadStatus
+from longshore.core.types import (
+    Endpoint,
+    Node,
+    NodeProfile,
+    Progress,
+    Version,
+    Workload,
+    WorkloadStatus,
+)
 from longshore.plugins.engine.client import EngineError
 from longshore.plugins.engine.connect import Connection, connect
 from longshore.plugins.engine.containers import (
@@ -35,6 +51,7 @@ from longshore.plugins.engine.containers import (
     container_name,
     key_labels,
 )
+from longshore.plugins.engine.gpus import Allocator, with_devices
 from longshore.plugins.engine.hints import follow_events
 from longshore.plugins.engine.logs import follow as follow_log
 from longshore.plugins.engine.logs import past_of_all
@@ -69,6 +86,7 @@ class _Opened:
     connection: Connection
     replicas: Replicas
     puller: Puller
+    allocator: Allocator
 
 
 class EngineBackend:
@@ -107,6 +125,7 @@ class EngineBackend:
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened: _Opened | None = None
         self._leads: Callable[[], bool] = lambda: True
+        self._profile: Callable[[Node], Awaitable[NodeProfile]] = _unknown
 
     async def open(self, installation: str) -> None:
         """Connect to an engine, and adopt the containers of this installation."""
@@ -126,6 +145,14 @@ class EngineBackend:
         """Give up and replace containers only while this process leads."""
         self._leads = leads
 
+    def read_nodes(self, profile: Callable[[Node], Awaitable[NodeProfile]]) -> None:
+        """Give out GPUs as plugins know them."""
+        self._profile = profile
+
+    async def _here(self) -> NodeProfile:
+        [node] = await self.nodes()
+        return await self._profile(node)
+
     def _may_act(self) -> bool:
         return self._leads()
 
@@ -141,7 +168,8 @@ class EngineBackend:
             leads=self._may_act,
         )
         puller = Puller(connection.client, self._settings)
-        self._opened = _Opened(installation, connection, replicas, puller)
+        allocator = Allocator(connection.client, self._here)
+        self._opened = _Opened(installation, connection, replicas, puller, allocator)
         log.info("container engine: %s", self.describe())
         self._spawn(follow_events(connection, {OWNER: installation}, self._hints), "engine events")
         return replicas
@@ -312,9 +340,9 @@ class EngineBackend:
         for _ in range(TRIES):
             container = ""
             try:
-                container = await client.create(
-                    container_name(workload.key), self._config(opened, workload)
-                )
+                async with opened.allocator.chosen(workload) as devices:
+                    config = with_devices(self._config(opened, workload), devices)
+                    container = await client.create(container_name(workload.key), config)
                 await client.start(container)
             except EngineError as error:
                 failure = error
@@ -435,6 +463,10 @@ class EngineBackend:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _unknown(node: Node) -> NodeProfile:
+    return NodeProfile(node=node)
 
 
 @contextmanager

@@ -129,6 +129,10 @@ class Client:
         # What is removed on the strength of this list must be ours beyond doubt.
         return [each for each in listed if labels.items() <= (each.get("Labels") or {}).items()]
 
+    async def labelled(self, label: str) -> list[dict[str, Any]]:
+        """List the containers that carry a label, whatever it says, running or not."""
+        return await self._list({"all": "1", "filters": json.dumps({"label": [label]})})
+
     async def _list(self, params: Mapping[str, str], tries: int = 5) -> list[dict[str, Any]]:
         try:
             listed: list[dict[str, Any]] = await self._short(

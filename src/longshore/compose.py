@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from longshore.core.collector import Collector
@@ -17,16 +18,18 @@ from longshore.core.controller import Controller
 from longshore.core.errors import StartRefused
 from longshore.core.following import Following, Source
 from longshore.core.front import Front
+from longshore.core.hooks import Hooks
 from longshore.core.leadership import Leadership, Lookout
 from longshore.core.names import VersionKey
+from longshore.core.nodes import profile_node
 from longshore.core.platform import Platform
 from longshore.core.plugins import Plugins
-from longshore.core.protocols import ActsByItself, Backend, ReadsEndpoints, ReadsLoads
+from longshore.core.protocols import ActsByItself, Backend, ReadsEndpoints, ReadsLoads, ReadsNodes
 from longshore.core.publishing import Publisher
 from longshore.core.registration import by_name
 from longshore.core.reports import Reports
 from longshore.core.settings import Settings
-from longshore.core.types import Address
+from longshore.core.types import Address, Node, NodeProfile
 from longshore.parts import (
     Leaving,
     advertised,
@@ -148,6 +151,8 @@ async def running(
         for backend in backends.values():
             if isinstance(backend, ReadsLoads):
                 backend.read_loads(reports.loads)
+            if isinstance(backend, ReadsNodes):
+                backend.read_nodes(partial(_profiled, hooks))
             if isinstance(backend, ActsByItself):
                 backend.act_only_while(lambda: leadership.leads)
         controller = Controller(
@@ -205,6 +210,11 @@ async def running(
 
         settle()
         yield Running(f"http://{address}", backends)
+
+
+async def _profiled(hooks: Hooks, node: Node) -> NodeProfile:
+    profile, _ = await profile_node(hooks, node)
+    return profile
 
 
 @dataclass(slots=True)
