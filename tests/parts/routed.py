@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pluggy
@@ -26,7 +27,7 @@ from longshore.core.hookspecs import hookimpl
 from longshore.core.platform import Platform
 from longshore.core.routes import ModelRoute, VersionRoute
 from longshore.core.settings import Settings
-from longshore.core.types import HardwarePlan, Image, State, TrafficRule
+from longshore.core.types import HardwarePlan, Image, State, TrafficRule, Verdict, VersionSpec
 from longshore.plugins import balancing, contracts
 from longshore.plugins.sql_registry.registry import SqlRegistry
 from longshore.router.app import build_app
@@ -46,9 +47,11 @@ class Images:
         return image("b" if "other" in reference else "a")
 
     @hookimpl
-    def longshore_plan_hardware(self) -> HardwarePlan:
-        """Any hardware will do."""
-        return HardwarePlan()
+    def longshore_plan_hardware(self, version: VersionSpec) -> HardwarePlan:
+        """Any hardware will do, but for images that are called large."""
+        outcome: Literal["pass", "fail"] = "fail" if "large" in version.image else "pass"
+        verdict = Verdict(rule="size", outcome=outcome, evidence="by its name", hint="Rename it.")
+        return HardwarePlan(verdicts=(verdict,))
 
 
 def hooks_of(*plugins: object) -> Hooks:

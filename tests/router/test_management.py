@@ -74,6 +74,24 @@ async def test_nodes_are_told_with_what_plugins_know_of_them(router: Routed) -> 
     assert told["profile"]["facts"] == {}
 
 
+async def test_what_no_hardware_fits_is_registered_where_the_caller_insists(
+    router: Routed,
+) -> None:
+    large = {**SPEC, "image": "localhost:5001/large:1"}
+    for method, path in (("PUT", IRIS_1), ("POST", f"{IRIS_1}/preflight")):
+        refused = await router.http.request(method, path, json=large)
+        assert refused.status_code == 422
+        assert (refused.json()["detail"], refused.json()["hint"]) == ("by its name", "Rename it.")
+    assert (await router.http.get(IRIS_1)).status_code == 404
+    insists = {"force": "true"}
+    plan = await router.http.post(f"{IRIS_1}/preflight", json=large, params=insists)
+    assert plan.status_code == 200
+    forced = await router.http.put(IRIS_1, json=large, params=insists)
+    assert forced.status_code == 201
+    (verdict,) = forced.json()["version"]["placement"]["plan"]["verdicts"]
+    assert verdict["outcome"] == "fail"
+
+
 async def test_deleting(router: Routed) -> None:
     for number in "123":
         await router.http.put(f"/api/models/iris/versions/{number}", json=SPEC)
