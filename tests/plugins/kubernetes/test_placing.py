@@ -14,6 +14,7 @@ from parts.hardware import A10, B200, H100, ONNXRUNTIME, T4, Kind, planned, prof
 from parts.kubectl import Kubectl
 
 from longshore.core.types import HardwarePlan, NodeProfile, Replica, Workload
+from longshore.hardware.node.labels import label_facts
 from longshore.plugins.kubernetes.backend import KubernetesBackend
 
 pytestmark = pytest.mark.kubernetes
@@ -27,6 +28,8 @@ def labels_of(kind: Kind, driver: int = 580) -> dict[str, str]:
     """Return what GPU feature discovery labels a node with."""
     major, _, minor = kind[1].partition(".")
     return {
+        "nvidia.com/gpu.count": "1",
+        "nvidia.com/cuda.driver-version.full": f"{driver}.65.06",
         "nvidia.com/gpu.memory": str(kind[2]),
         "nvidia.com/gpu.compute.major": major,
         "nvidia.com/gpu.compute.minor": minor,
@@ -59,7 +62,7 @@ def gpu_node(kubectl: Kubectl, labels: Mapping[str, str]) -> Iterator[None]:
 
 async def plan_for(backend: KubernetesBackend) -> HardwarePlan:
     """Return what the rules make of onnxruntime-gpu, which asks for 20 GiB, and this cluster."""
-    nodes = [NodeProfile(node=each) for each in await backend.nodes()]
+    nodes = [NodeProfile(node=each, facts=label_facts(each)) for each in await backend.nodes()]
     assert sum(each.node.gpus for each in nodes) == 1
     return planned(profile(ONNXRUNTIME), nodes, **ASKED)
 
@@ -76,7 +79,8 @@ async def test_a_version_lands_on_gpus_that_will_do_or_that_nobody_labelled(
 ) -> None:
     with gpu_node(kubectl, labels):
         plan = await plan_for(backend)
-        assert labels or any("unverified placement" in each for each in plan.warnings)
+        unverified = any("unverified placement" in each for each in plan.warnings)
+        assert unverified == (not labels)
         await backend.apply(made(workload, plan))
         (replica,) = await eventually(backend, ready, within=60)
         (pod,) = kubectl.get("pods")["items"]
