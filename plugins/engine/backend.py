@@ -335,7 +335,8 @@ class EngineBackend:
             # It would start it without, and say nothing.
             raise WorkloadFailed(
                 "Podman gives containers no GPU through Docker's API",
-                hint="Use Docker Engine or Kubernetes for versions that need a GPU.",
+                hint="Use Docker Engine or Kubernetes for versions that need a GPU; one that "
+                "serves without is registered with --gpu 0.",
             )
         for _ in range(TRIES):
             container = ""

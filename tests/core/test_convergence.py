@@ -17,9 +17,12 @@ from longshore.core.convergence import (
 )
 from longshore.core.errors import WorkloadFailed
 from longshore.core.types import (
+    HardwarePlan,
     Progress,
     ReplicaState,
+    Requirement,
     State,
+    Toleration,
     VersionRecord,
     Wish,
     WorkloadStatus,
@@ -250,6 +253,33 @@ def test_the_users_environment_wins_over_the_plans() -> None:
     workload = workload_of(wanted.model_copy(update={"placement": placed}))
     assert workload.env == {"OMP_NUM_THREADS": "7", "A": "b"}
     assert workload.image == "localhost:5001/iris@sha256:" + "a" * 64
+
+
+def test_a_workload_is_kept_to_the_nodes_and_gpus_of_its_plan() -> None:
+    wanted = version()
+    requirement = Requirement(label="kubernetes.io/arch", operator="In", values=("amd64",))
+    plan = HardwarePlan(
+        gpu_count=2,
+        gpu_mem_floor_mib=20480,
+        affinity=((requirement,),),
+        preferred=(requirement,),
+        tolerations=(Toleration(key="nvidia.com/gpu"),),
+        node_selector={"disk": "ssd"},
+    )
+    placed = wanted.placement.model_copy(update={"plan": plan})
+    workload = workload_of(wanted.model_copy(update={"placement": placed}))
+    for field in ("gpu_count", "gpu_mem_floor_mib", "affinity", "preferred", "tolerations"):
+        assert getattr(workload, field) == getattr(plan, field)
+    assert workload.node_selector == {"disk": "ssd"}
+
+
+def test_a_plan_of_an_earlier_release_makes_the_same_workload_as_it_did() -> None:
+    stored = '{"target": "cpu", "architectures": ["amd64"], "gpu_count": 0, "memory_mib": 256}'
+    wanted = version()
+    plan = HardwarePlan.model_validate_json(stored)
+    placed = wanted.placement.model_copy(update={"plan": plan})
+    workload = workload_of(wanted.model_copy(update={"placement": placed}))
+    assert workload.fingerprint == "e9ca21c3ed91273a", "its containers would start anew"
 
 
 def test_a_workload_knows_what_the_version_relaxes_and_how_far_it_scales() -> None:
