@@ -24,7 +24,8 @@ from parts.hardware import (
     weights,
 )
 
-from longshore.core.types import Requirement, Toleration
+from longshore.core.types import Requirement, Toleration, VersionSpec
+from longshore.hardware.planning import PlanSettings, Plugin
 from longshore.hardware.rules.environment import THREADS
 
 GPU = {"resources": {"gpu": 1}}
@@ -402,3 +403,12 @@ def test_an_image_of_which_not_all_was_read_is_worth_a_warning() -> None:
         "not all of the image was read, so that less is known of it: too large; and 1 more reasons",
     )
     assert warned(True) == ()
+
+
+@pytest.mark.parametrize(("gpu_from", "count"), [("1Gi", 1), ("8Gi", 0)])
+def test_an_operator_says_from_which_weights_on_a_gpu_is_given(gpu_from: str, count: int) -> None:
+    image = profile(OPTIONAL | {"weights": weights(5000)})
+    plugin = Plugin(PlanSettings.model_validate({"gpu_from": gpu_from}))
+    spec = VersionSpec(image="localhost:5001/iris:1")
+    assert plugin.longshore_plan_hardware(spec, image, [node(T4)]).gpu_count == count
+    assert Plugin().longshore_plan_hardware(spec, image, [node(T4)]).gpu_count == 1

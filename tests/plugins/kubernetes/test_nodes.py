@@ -41,3 +41,16 @@ def test_a_node_is_what_pods_may_use_of_it() -> None:
         gpus=2,
         labels={"zone": "a"},
     )
+
+
+def test_images_that_a_node_has_are_told_by_all_their_names() -> None:
+    names = [["docker.io/library/iris@sha256:00", "docker.io/library/iris:1"], None]
+    item = {
+        "metadata": {"name": "n"},
+        "status": {
+            "allocatable": {"cpu": "1", "memory": "1Gi"},
+            "nodeInfo": {"architecture": "amd64"},
+            "images": [{"names": each} for each in names],
+        },
+    }
+    assert node_of(item).images == tuple(names[0] or ())
