@@ -21,7 +21,7 @@ class Service(TcpProxy):
 
     Args:
         kubectl: knows the cluster.
-        name: the Service's, which has a single slice of endpoints.
+        name: the Service's.
     """
 
     def __init__(self, kubectl: Kubectl, name: str) -> None:
@@ -41,12 +41,18 @@ class Service(TcpProxy):
         return self._ready[next(self._turns) % len(self._ready)]
 
     def follow(self, told: Iterable[str], known: threading.Event) -> None:
-        """Hear which pods are ready, each time some seconds late; tell when that is known first."""
+        """Hear which pods are ready, each time some seconds late; tell when some are first."""
+        slices: dict[str, list[tuple[str, int]]] = {}
         for line in told:
-            ready = list(_ready(json.loads(line)["object"]))
+            change = json.loads(line)
+            gone = change["type"] == "DELETED"
+            slices[change["object"]["metadata"]["name"]] = (
+                [] if gone else list(_ready(change["object"]))
+            )
+            ready = [each for of_slice in slices.values() for each in of_slice]
             if known.is_set():
                 threading.Timer(DELAY, self._hear, [ready]).start()
-            else:
+            elif ready:
                 self._hear(ready)
                 known.set()
 
@@ -55,7 +61,7 @@ class Service(TcpProxy):
 
 
 def _ready(of_slice: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    # A slice without endpoints has no ports either.
+    # One without endpoints has no ports either.
     port = next(iter(of_slice.get("ports") or ()), None)
     for each in of_slice.get("endpoints") or ():
         if port and each["conditions"].get("ready"):
