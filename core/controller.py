@@ -31,7 +31,7 @@ from longshore.core.hooks import Hooks
 from longshore.core.leadership import ALONE, Leads
 from longshore.core.ledger import Ledger
 from longshore.core.names import VersionKey
-from longshore.core.protocols import Backend, KeepsAsleep, Registry
+from longshore.core.protocols import Backend, GetsReady, KeepsAsleep, Registry
 from longshore.core.publishing import Publisher, route_of
 from longshore.core.routes import RouteTable
 from longshore.core.scaler import Scaler
@@ -288,6 +288,7 @@ class Controller:
         await self._know_the_earlier_loads()
         self._check_leadership()
         self._remove_strangers(world)
+        self._foretell(world)
         # Where all of them are to be started, those that are missed most come first.
         acting = [each for each in world.steps.values() if each[1].action is not Action.NONE]
         for record, step in sorted(acting, key=self._missed, reverse=True):
@@ -480,6 +481,24 @@ class Controller:
                     continue
                 going = self._stop(self._backends[name], status.key, status)
                 self._removals[at] = self._start(going, f"remove {status.key}")
+
+    def _foretell(self, world: _World) -> None:
+        """Tell backends that get ready for it which versions may run."""
+        for name, backend in self._backends.items():
+            if not isinstance(backend, GetsReady) or name in world.away:
+                continue
+            workloads = [
+                base
+                for key, (record, _) in world.steps.items()
+                if record.version.placement.backend == name
+                and record.wish is not Wish.COLLECT
+                and (base := self._work[key].base)
+            ]
+            try:
+                backend.expect(workloads)
+            except Exception:
+                # It helps, and nothing depends on it.
+                log.exception("backend %s failed to get ready for its versions", name)
 
     def _start(self, going: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(going, name), name=name)

@@ -359,6 +359,18 @@ class KeepsAsleep(Protocol):
 
 
 @runtime_checkable
+class GetsReady(Protocol):
+    """A backend that prepares for versions which may be woken; it is a ``Backend`` besides."""
+
+    def expect(self, workloads: Sequence[Workload]) -> None:
+        """Learn of all versions that may run, those asleep included; how many replicas is not said.
+
+        Told again and again by whoever leads, each time instead of what was told before. It
+        returns at once, and what it leads to never makes a version fail.
+        """
+
+
+@runtime_checkable
 class FreesImages(Protocol):
     """A backend that keeps images and can let go of one; it is a ``Backend`` besides."""
 

@@ -59,6 +59,7 @@ from longshore.plugins.kubernetes.metrics import (
     tls_context,
 )
 from longshore.plugins.kubernetes.nodes import node_of
+from longshore.plugins.kubernetes.pulling import Puller
 from longshore.plugins.kubernetes.reading import Reading
 from longshore.plugins.kubernetes.reasons import container_status, refusal
 from longshore.plugins.kubernetes.replicas import Replicas
@@ -87,6 +88,7 @@ class _Opened:
     cluster: Cluster
     replicas: Replicas
     applier: Applier
+    puller: Puller
 
 
 class KubernetesBackend:
@@ -128,7 +130,9 @@ class KubernetesBackend:
         )
         replicas = Replicas(cluster)
         applier = Applier(cluster, replicas)
-        self._opened = _Opened(cluster, replicas, applier)
+        puller = Puller(cluster, self._acts)
+        self._opened = _Opened(cluster, replicas, applier, puller)
+        self._spawn(puller.run(), "pull images ahead")
         self._spawn(applier.follow_metrics(), "metrics API")
         if self._own.metrics_port:
             self._front = await read_front(client)
@@ -151,6 +155,13 @@ class KubernetesBackend:
     def act_only_while(self, leads: Callable[[], bool]) -> None:
         """Start pods again with a writable root only while this process leads."""
         self._leads = leads
+
+    def expect(self, workloads: Sequence[Workload]) -> None:
+        """Pull the images of these versions ahead, if that is set."""
+        self._ready.puller.expect(workloads)
+
+    def _acts(self) -> bool:
+        return self._leads()
 
     async def _connect(
         self, installation: str, kinds: Iterable[Kind]
@@ -198,6 +209,8 @@ class KubernetesBackend:
                 list(opened.cluster.caches[DEPLOYMENT].all()) if stop_workloads else ()
             ):
                 await self._remove(opened, deployment["metadata"]["name"])
+            if stop_workloads:
+                await opened.puller.remove_all()
         except (Unavailable, ApiError) as error:
             log.warning("objects were left behind in the cluster: %s", error.message)
         await self._end_tasks()

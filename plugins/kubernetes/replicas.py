@@ -96,7 +96,12 @@ class Replicas:
 
     async def refresh(self) -> None:
         """Ask for what the caches do not have of pods that ended or became sick."""
-        present = {each["metadata"]["uid"]: each for each in self._pods.all()}
+        # Those without the label only pull images.
+        present = {
+            each["metadata"]["uid"]: each
+            for each in self._pods.all()
+            if WORKLOAD in each["metadata"]["labels"]
+        }
         for gone in self._known.keys() - present.keys():
             del self._known[gone]
         self._health.keep(present.keys())

@@ -48,6 +48,9 @@ class KubernetesSettings(BaseModel):
     router_networks: tuple[Network, ...] = ()
     """Networks that may reach model pods (``"10.0.0.5/32"``). Without any router named, no
     NetworkPolicy is made."""
+    prepull: Annotated[int, Field(ge=0, le=100)] = 0
+    """On how many nodes, the best of its placement first, a version's image is pulled ahead; on
+    none by default, because it takes space on their disks."""
     autoscale_on: Literal["requests", "cpu"] = "requests"
     """What a HorizontalPodAutoscaler goes by: requests in flight per pod, or CPU utilisation."""
     cpu_utilisation: Annotated[int, Field(ge=1, le=100)] = 70

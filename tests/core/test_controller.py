@@ -116,6 +116,26 @@ async def test_a_new_controller_adopts_what_runs(world: World) -> None:
     assert world.backend.calls == ["apply iris:1 1"]
 
 
+async def test_backends_hear_of_all_that_may_run_also_of_what_sleeps(world: World) -> None:
+    for name in ("iris", "roses", "tulips"):
+        await world.registry.add_version(version(name), [])
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "a test")
+    await world.registry.set_wish(VersionKey("roses", "1"), Wish.COLLECT, "a test")
+    await world.passes()
+    assert world.backend.expected == {IRIS: 0, VersionKey("tulips", "1"): 0}
+    assert world.elsewhere.expected == {}
+    await world.registry.delete_version(IRIS)
+    await world.passes()
+    assert world.backend.expected == {VersionKey("tulips", "1"): 0}
+
+
+async def test_a_backend_that_fails_to_get_ready_is_no_versions_fault(world: World) -> None:
+    world.backend.expecting_fails = True
+    await world.registry.add_version(version(), [])
+    await world.passes()
+    assert (await world.status()).state is State.READY
+
+
 async def test_everything_lost_but_sql_comes_back(world: World) -> None:
     await world.registry.add_version(version(), [])
     await world.passes()

@@ -39,6 +39,9 @@ class MemoryBackend:
     images: set[str] = field(default_factory=set)
     """What was pulled and not freed since."""
     keeps_images: bool = False
+    expected: dict[VersionKey, int] = field(default_factory=dict)
+    """What it was told to get ready for, with the number of replicas."""
+    expecting_fails: bool = False
     numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     async def open(self, installation: str) -> None: ...
@@ -47,6 +50,11 @@ class MemoryBackend:
 
     def describe(self) -> str:
         return "memory"
+
+    def expect(self, workloads: Sequence[Workload]) -> None:
+        if self.expecting_fails:
+            raise RuntimeError("a defect")
+        self.expected = {each.key: each.replicas for each in workloads}
 
     async def apply(self, workload: Workload) -> None:
         self._answer()

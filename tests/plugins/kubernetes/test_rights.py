@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from examples_of import serving, version
-from parts.backends import IRIS, LOGIN, Build, eventually, exited, ready
+from parts.backends import IRIS, LOGIN, Build, eventually, exited, pinned, ready
+from parts.images import push_image
 from parts.kubectl import Kubectl
 from parts.kubernetes_backend import KubernetesBackends, cluster_address, cluster_copy
 from parts.routed import until
@@ -180,14 +181,18 @@ async def test_the_rights_suffice_and_each_is_used(
     used: set[Right],
     monkeypatch: pytest.MonkeyPatch,
     kubectl: Kubectl,
+    registry: str,
 ) -> None:
     user, password = LOGIN
     image = workload().image
+    ahead = pinned(push_image("behave", registry, f"behave-{kubectl.namespace}"))
     login = RegistryLogin(username=user, password=SecretStr(password))
     platform = Settings(registries={image.partition("/")[0]: login})
     backend = await backends.open(
-        kubeconfig=limited("longshore"), platform=platform, router_networks=["0.0.0.0/0"]
+        kubeconfig=limited("longshore"), platform=platform, router_networks=["0.0.0.0/0"], prepull=1
     )
+    backend.expect([workload(image=ahead, replicas=0)])
+    assert await until(lambda: ("", "pods", "create") in used)
     await backend.nodes()
     several = {"min": 1, "max": 3}
     await backend.apply(workload(replicas=2, scaling=several))
