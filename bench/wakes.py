@@ -10,6 +10,7 @@ backend's time until a container ran, and ``ready`` the model's until it answere
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import time
 import urllib.request
@@ -50,7 +51,7 @@ def asleep(status: dict[str, Any]) -> bool:
     return status["state"] == "asleep" and not status["replicas"]
 
 
-def one_wake(url: str, name: str, version: str, body: bytes) -> dict[str, float]:
+def one_wake(url: str, name: str, version: str, body: bytes, between: str = "") -> dict[str, float]:
     """Let a version sleep and wake once; return the seconds of its phases.
 
     Args:
@@ -58,10 +59,13 @@ def one_wake(url: str, name: str, version: str, body: bytes) -> dict[str, float]
         name: the model's.
         version: which of its versions.
         body: what it is asked.
+        between: a shell command that is run while it sleeps.
     """
     about = f"{url}/api/models/{name}/versions/{version}"
     call(f"{about}/sleep", b"", "POST")
     until(lambda: asleep(call(about)["status"]))
+    if between:
+        subprocess.run(between, shell=True, check=True, stdout=subprocess.DEVNULL)  # noqa: S602 - the user's own
     time.sleep(1)
     began = time.monotonic()
     call(f"{url}/v1/models/{name}/versions/{version}/predict", body)
@@ -93,10 +97,16 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--body", default="[1]", help="what the version is asked")
+    parser.add_argument(
+        "--between",
+        default="",
+        metavar="COMMAND",
+        help="for the shell, run each time while the version sleeps, say to remove its image",
+    )
     given = parser.parse_args()
     name, _, version = given.version.partition(":")
     body = given.body.encode()
-    wakes = [one_wake(given.url, name, version, body) for _ in range(given.times)]
+    wakes = [one_wake(given.url, name, version, body, given.between) for _ in range(given.times)]
     for phase in wakes[0]:
         values = sorted(each[phase] for each in wakes)
         sys.stdout.write(
