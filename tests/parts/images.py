@@ -2,10 +2,12 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from base_image import base_image, cache_directory
-from engine_cli import find_engine_cli
+from engine_cli import EngineCli, find_engine_cli
 
 IMAGES = Path(__file__).parent.parent / "images"
 
@@ -34,3 +36,15 @@ def push_image(name: str, registry: str, repository: str = "") -> str:
     # The layers stay behind the reference in the registry; the engine pulls them as a user's would.
     engine.run("rmi", reference)
     return reference
+
+
+@contextmanager
+def logged_in(engine: EngineCli, registry: str, login: tuple[str, str]) -> Iterator[None]:
+    """Let the engine push to a registry that asks for a login, for as long as this is open."""
+    user, password = login
+    plain = ["--tls-verify=false"] if engine.program == "podman" else []
+    engine.run("login", *plain, "-u", user, "-p", password, registry)
+    try:
+        yield
+    finally:
+        engine.run("logout", registry)

@@ -11,7 +11,7 @@ import pytest_asyncio
 from engine_cli import EngineCli
 from parts.backends import LOGIN, pinned
 from parts.engine_backend import Backends
-from parts.images import push_image
+from parts.images import logged_in, push_image
 
 from longshore.core.errors import StartRefused
 from longshore.core.settings import Settings
@@ -51,10 +51,5 @@ async def backend(backends: Backends) -> EngineBackend:
 @pytest.fixture(scope="session")
 def private_image(engine_cli: EngineCli, private_registry: str) -> str:
     """An image in the registry that asks for a login, by its digest."""
-    user, password = LOGIN
-    plain = ["--tls-verify=false"] if engine_cli.program == "podman" else []
-    engine_cli.run("login", *plain, "-u", user, "-p", password, private_registry)
-    try:
+    with logged_in(engine_cli, private_registry, LOGIN):
         return pinned(push_image("behave", private_registry), LOGIN)
-    finally:
-        engine_cli.run("logout", private_registry)

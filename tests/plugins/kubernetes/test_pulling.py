@@ -6,14 +6,16 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from engine_cli import EngineCli
 from parts.backends import LOGIN, Build, eventually, pinned, ready
-from parts.images import push_image
+from parts.images import logged_in, push_image
 from parts.kubectl import Kubectl
 from parts.kubernetes_backend import KubernetesBackends
 from pydantic import SecretStr
 
 from longshore.core.settings import RegistryLogin, Settings
 from longshore.plugins.kubernetes import prepull
+from longshore.plugins.kubernetes.pulling import LOOK_EVERY
 
 pytestmark = pytest.mark.kubernetes
 
@@ -23,6 +25,14 @@ def unknown_image(registry: str, kubectl: Kubectl) -> str:
     """An image with a digest of its own, which no node has; and a namespace, as for any version."""
     kubectl.run("create", "namespace", kubectl.namespace)
     return pinned(push_image("behave", registry, f"behave-{kubectl.namespace}"))
+
+
+@pytest.fixture
+def private_image(engine_cli: EngineCli, private_registry: str, kubectl: Kubectl) -> str:
+    """One like it, in the registry that asks for a login."""
+    kubectl.run("create", "namespace", kubectl.namespace)
+    with logged_in(engine_cli, private_registry, LOGIN):
+        return pinned(push_image("behave", private_registry, f"behave-{kubectl.namespace}"), LOGIN)
 
 
 @pytest.fixture
@@ -94,17 +104,17 @@ async def test_a_node_gets_an_image_ahead_and_nothing_of_it_runs(
 async def test_a_private_image_is_pulled_with_its_login_which_goes_with_the_pull(
     backends: KubernetesBackends,
     workload: Build,
-    unknown_image: str,
+    private_image: str,
     listed: Callable[[str], list[str]],
     kubectl: Kubectl,
 ) -> None:
     user, password = LOGIN
     login = RegistryLogin(username=user, password=SecretStr(password))
-    host = unknown_image.partition("/")[0]
+    host = private_image.partition("/")[0]
     backend = await backends.open(prepull=1, platform=Settings(registries={host: login}))
-    backend.expect([workload(image=unknown_image, replicas=0)])
+    backend.expect([workload(image=private_image, replicas=0)])
     assert await comes(lambda: kubectl.names("secrets"))
-    assert await comes(lambda: listed(unknown_image))
+    assert await comes(lambda: listed(private_image))
     assert await comes(lambda: not kubectl.names("pods"))
     assert await comes(lambda: not kubectl.names("secrets"))
 
@@ -138,6 +148,12 @@ async def test_what_a_crash_left_is_found_and_removed(
     crashed.expect([workload(image=image, replicas=0)])
     assert await comes(lambda: kubectl.names("pods"))
     await crashed.close(stop_workloads=False)
+    leads: list[str] = []
     other = await backends.open(prepull=0)
+    other.act_only_while(lambda: bool(leads))
     other.expect([workload(image=image, replicas=0)])
+    await asyncio.sleep(3 * LOOK_EVERY)
+    # It is the leader's to find.
+    assert kubectl.names("pods")
+    leads.append("now")
     assert await comes(lambda: not kubectl.names("pods"))
