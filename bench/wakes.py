@@ -51,7 +51,9 @@ def asleep(status: dict[str, Any]) -> bool:
     return status["state"] == "asleep" and not status["replicas"]
 
 
-def one_wake(url: str, name: str, version: str, body: bytes, between: str = "") -> dict[str, float]:
+def one_wake(
+    url: str, name: str, version: str, body: bytes, asleep_command: str = ""
+) -> dict[str, float]:
     """Let a version sleep and wake once; return the seconds of its phases.
 
     Args:
@@ -59,13 +61,13 @@ def one_wake(url: str, name: str, version: str, body: bytes, between: str = "") 
         name: the model's.
         version: which of its versions.
         body: what it is asked.
-        between: a shell command that is run while it sleeps.
+        asleep_command: a shell command that is run while it sleeps.
     """
     about = f"{url}/api/models/{name}/versions/{version}"
     call(f"{about}/sleep", b"", "POST")
     until(lambda: asleep(call(about)["status"]))
-    if between:
-        subprocess.run(between, shell=True, check=True, stdout=subprocess.DEVNULL)  # noqa: S602 - the user's own
+    if asleep_command:
+        subprocess.run(asleep_command, shell=True, check=True, stdout=subprocess.DEVNULL)  # noqa: S602 - the user's own
     time.sleep(1)
     began = time.monotonic()
     call(f"{url}/v1/models/{name}/versions/{version}/predict", body)
