@@ -63,7 +63,9 @@ def node(name: str, *images: str, ready: str = "True", cordoned: bool = False) -
         "spec": {"unschedulable": True} if cordoned else {},
         "status": {
             "conditions": [{"type": "Ready", "status": ready}],
-            "images": [{"names": [each, f"{each}:latest"]} for each in images],
+            "images": [{"names": [each, f"{each}:latest"]} for each in images]
+            # Its tag was taken away.
+            + [{"names": None, "sizeBytes": 7}],
         },
     }
 

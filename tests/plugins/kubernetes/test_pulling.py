@@ -22,8 +22,10 @@ pytestmark = pytest.mark.kubernetes
 
 @pytest.fixture
 def unknown_image(registry: str, kubectl: Kubectl) -> str:
-    """An image with a digest of its own, which no node has; and a namespace, as for any version."""
+    """An image with a digest of its own, which no node has; and a strict namespace."""
     kubectl.run("create", "namespace", kubectl.namespace)
+    strict = "pod-security.kubernetes.io/enforce=restricted"
+    kubectl.run("label", "namespace", kubectl.namespace, strict)
     return pinned(push_image("behave", registry, f"behave-{kubectl.namespace}"))
 
 
@@ -43,7 +45,7 @@ def listed(kubectl: Kubectl) -> Callable[[str], list[str]]:
         return [
             node["metadata"]["name"]
             for node in kubectl.get("nodes")["items"]
-            if any(image in each["names"] for each in node["status"]["images"])
+            if any(image in (each.get("names") or ()) for each in node["status"]["images"])
         ]
 
     return names
