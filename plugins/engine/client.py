@@ -37,6 +37,7 @@ LONGEST_LINE = 1 << 20
 """Bytes of the longest line in a JSON stream."""
 
 _NOT_FOUND = 404
+_IMAGE_WENT = "image not known"
 _CONFLICT = 409
 _UNCHANGED = 304
 _FIRST_ERROR = 400
@@ -227,7 +228,8 @@ class Client:
         try:
             await self._short("GET", f"/images/{reference}/json")
         except EngineError as error:
-            if error.gone:
+            # Podman stumbles over one that goes while it looks.
+            if error.gone or _IMAGE_WENT in error.message.lower():
                 return False
             raise
         return True
