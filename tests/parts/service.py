@@ -26,13 +26,16 @@ class Service(TcpProxy):
 
     def __init__(self, kubectl: Kubectl, name: str) -> None:
         super().__init__("", 0)
-        slices = f"/apis/discovery.k8s.io/v1/namespaces/{kubectl.namespace}/endpointslices"
-        of_it = f"labelSelector=kubernetes.io%2Fservice-name%3D{name}"
-        self.watch = ("kubectl", "get", "--raw", f"{slices}?watch=1&{of_it}")
+        of_it = f"?labelSelector=kubernetes.io%2Fservice-name%3D{name}"
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{kubectl.namespace}/endpointslices{of_it}"
+        found = json.loads(kubectl.run("get", "--raw", path))
+        self._slices = {each["metadata"]["name"]: list(_ready(each)) for each in found["items"]}
+        self._ready = self._all()
+        since = found["metadata"]["resourceVersion"]
+        self.watch = ("kubectl", "get", "--raw", f"{path}&watch=1&resourceVersion={since}")
         """The command that tells of each change, a line of JSON for each."""
         self._name = name
         self._turns = itertools.count()
-        self._ready: list[tuple[str, int]] = []
 
     def there(self) -> tuple[str, int]:
         """Return one of the pods."""
@@ -40,21 +43,16 @@ class Service(TcpProxy):
             raise ConnectionRefusedError(f"no pod of {self._name} is ready")
         return self._ready[next(self._turns) % len(self._ready)]
 
-    def follow(self, told: Iterable[str], known: threading.Event) -> None:
-        """Hear which pods are ready, each time some seconds late; tell when some are first."""
-        slices: dict[str, list[tuple[str, int]]] = {}
+    def follow(self, told: Iterable[str]) -> None:
+        """Hear which pods are ready, each time some seconds late."""
         for line in told:
             change = json.loads(line)
-            gone = change["type"] == "DELETED"
-            slices[change["object"]["metadata"]["name"]] = (
-                [] if gone else list(_ready(change["object"]))
-            )
-            ready = [each for of_slice in slices.values() for each in of_slice]
-            if known.is_set():
-                threading.Timer(DELAY, self._hear, [ready]).start()
-            elif ready:
-                self._hear(ready)
-                known.set()
+            gone, name = change["type"] == "DELETED", change["object"]["metadata"]["name"]
+            self._slices[name] = [] if gone else list(_ready(change["object"]))
+            threading.Timer(DELAY, self._hear, [self._all()]).start()
+
+    def _all(self) -> list[tuple[str, int]]:
+        return [each for of_slice in self._slices.values() for each in of_slice]
 
     def _hear(self, ready: list[tuple[str, int]]) -> None:
         self._ready = ready
@@ -71,15 +69,15 @@ def _ready(of_slice: dict[str, Any]) -> Iterator[tuple[str, int]]:
 @contextmanager
 def service(kubectl: Kubectl, name: str) -> Iterator[str]:
     """Give the URL of a Service while the context is open."""
-    proxy, known, over = Service(kubectl, name), threading.Event(), threading.Event()
-    serving = threading.Thread(target=lambda: asyncio.run(_serve(proxy, over)))
+    proxy, over, opened = Service(kubectl, name), threading.Event(), threading.Event()
+    serving = threading.Thread(target=lambda: asyncio.run(_serve(proxy, opened, over)))
     with subprocess.Popen(proxy.watch, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout
-        following = threading.Thread(target=proxy.follow, args=(watching.stdout, known))
+        following = threading.Thread(target=proxy.follow, args=(watching.stdout,))
         following.start()
         serving.start()
         try:
-            assert known.wait(60), f"the cluster has not told of the Service {name}"
+            assert opened.wait(10)
             yield f"http://127.0.0.1:{proxy.port}"
         finally:
             over.set()
@@ -88,6 +86,7 @@ def service(kubectl: Kubectl, name: str) -> Iterator[str]:
             following.join()
 
 
-async def _serve(proxy: Service, over: threading.Event) -> None:
+async def _serve(proxy: Service, opened: threading.Event, over: threading.Event) -> None:
     async with proxy:
+        opened.set()
         await asyncio.to_thread(over.wait)
