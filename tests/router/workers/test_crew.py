@@ -246,34 +246,36 @@ async def test_what_a_killed_worker_had_in_flight_is_forgotten(router: Crewed) -
     assert await caller.ask() == b"free again"
 
 
-async def test_a_stopping_worker_finishes_what_runs_and_accepts_no_more(router: Crewed) -> None:
-    go = asyncio.Event()
+async def test_a_stopping_worker_finishes_what_runs_and_accepts_no_more(state: Path) -> None:
+    # Longer than new workers take to start on a busy machine.
+    async with crewed(state, grace=60) as router:
+        go = asyncio.Event()
 
-    async def waits(exchange: Exchange) -> None:
-        await exchange.read_body()
-        await go.wait()
-        await exchange.answer(b"finished")
+        async def waits(exchange: Exchange) -> None:
+            await exchange.read_body()
+            await go.wait()
+            await exchange.answer(b"finished")
 
-    [replica] = await router.serving(waits)
-    callers = await router.callers(8)
-    asking = [asyncio.create_task(each.ask()) for each in callers]
-    assert await until(lambda: len(replica.requests) == 8)
-    before = router.crew.pids
-    for pid in before.values():
-        os.kill(pid, signal.SIGTERM)
-    for number, pid in before.items():
-        await replaced(router, number, pid)
-    # The new ones serve while the old ones wait for their last answers.
-    assert all(map(lives, before.values()))
-    later = await router.callers(4)
-    asking += [asyncio.create_task(each.ask()) for each in later]
-    assert await until(lambda: len(replica.requests) == 12)
-    go.set()
-    assert await asyncio.gather(*asking) == [b"finished"] * 12
-    assert all(b"connection: close" in each.head.lower() for each in callers)
-    assert not any(b"connection: close" in each.head.lower() for each in later)
-    for pid in before.values():
-        assert await gone(pid)
+        [replica] = await router.serving(waits)
+        callers = await router.callers(8)
+        asking = [asyncio.create_task(each.ask()) for each in callers]
+        assert await until(lambda: len(replica.requests) == 8)
+        before = router.crew.pids
+        for pid in before.values():
+            os.kill(pid, signal.SIGTERM)
+        for number, pid in before.items():
+            await replaced(router, number, pid)
+        # The new ones serve while the old ones wait for their last answers.
+        assert all(map(lives, before.values()))
+        later = await router.callers(4)
+        asking += [asyncio.create_task(each.ask()) for each in later]
+        assert await until(lambda: len(replica.requests) == 12)
+        go.set()
+        assert await asyncio.gather(*asking) == [b"finished"] * 12
+        assert all(b"connection: close" in each.head.lower() for each in callers)
+        assert not any(b"connection: close" in each.head.lower() for each in later)
+        for pid in before.values():
+            assert await gone(pid)
 
 
 async def test_requests_that_do_not_finish_are_cut_off_after_the_grace(state: Path) -> None:
