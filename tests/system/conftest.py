@@ -11,8 +11,16 @@ from parts.steady_load import Ledger
 
 
 @pytest.fixture
-def up(tmp_path: Path, engine_cli: EngineCli) -> Iterator[Up]:
-    """A running platform on the real engine, with the built-in defaults."""
+def plugins() -> str:
+    """What stands in plugins.toml; a module may have a text of its own."""
+    return ""
+
+
+@pytest.fixture
+def up(tmp_path: Path, engine_cli: EngineCli, plugins: str) -> Iterator[Up]:
+    """A running platform on the real engine, with the built-in defaults and ``plugins``."""
+    if plugins:
+        (tmp_path / "plugins.toml").write_text(plugins)
     platform = Up(tmp_path, engine_cli)
     try:
         platform.start()

@@ -1,10 +1,8 @@
 """A version that is woken because a plugin expects calls, on the real engine."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_cli import EngineCli
 from parts.platform import Up, until
 
 pytestmark = pytest.mark.engine
@@ -19,15 +17,9 @@ def longshore_expect_calls(version, calls, at):
 
 
 @pytest.fixture
-def up(tmp_path: Path, engine_cli: EngineCli) -> Iterator[Up]:
+def plugins(tmp_path: Path) -> str:
     (tmp_path / "expects.py").write_text(PLUGIN)
-    (tmp_path / "plugins.toml").write_text('[[plugin]]\npath = "expects.py"\n')
-    platform = Up(tmp_path, engine_cli)
-    try:
-        platform.start()
-        yield platform
-    finally:
-        platform.clean_up()
+    return '[[plugin]]\npath = "expects.py"\n'
 
 
 def test_what_was_called_is_woken_when_calls_are_expected(up: Up, behave: str) -> None:

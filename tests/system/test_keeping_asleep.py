@@ -1,8 +1,5 @@
 """Versions whose container is kept frozen while they sleep, on the real engine."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from engine_cli import EngineCli
 from parts.backends import pinned
@@ -16,16 +13,8 @@ A_SECOND = "0.00001"
 
 
 @pytest.fixture
-def up(tmp_path: Path, engine_cli: EngineCli) -> Iterator[Up]:
-    (tmp_path / "plugins.toml").write_text(
-        '[[plugin]]\nname = "engine"\nsettings = { when_asleep = "pause" }\n'
-    )
-    platform = Up(tmp_path, engine_cli)
-    try:
-        platform.start()
-        yield platform
-    finally:
-        platform.clean_up()
+def plugins() -> str:
+    return '[[plugin]]\nname = "engine"\nsettings = { when_asleep = "pause" }\n'
 
 
 def frozen(up: Up, engine_cli: EngineCli) -> list[str]:
