@@ -106,6 +106,8 @@ class Replicas:
         """What was kept asleep as of the last refresh."""
         self._roused: dict[str, datetime] = {}
         """When containers that were frozen went on; for the engine they started long before."""
+        self._removed: set[str] = set()
+        """What is removed, or just being: a look that began before must not bring it back."""
         self._refreshing = asyncio.Lock()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
@@ -129,7 +131,9 @@ class Replicas:
     async def refresh(self) -> None:
         """Look at all containers with one call, and closely at those that are new or changed."""
         async with self._refreshing:
-            everything = await self.listed()
+            found = await self.listed()
+            self._removed &= {each.id for each in found}
+            everything = [each for each in found if each.id not in self._removed]
             self.kept = [each for each in everything if each.kept]
             self._listed = [each for each in everything if not each.kept]
             present = {each.id for each in self._listed}
@@ -192,7 +196,12 @@ class Replicas:
         """Stop and remove a container; if it is gone, return silently."""
         if listed.lives:
             await self.halt(listed.id)
-        await self._client.remove(listed.id)
+        self._removed.add(listed.id)
+        try:
+            await self._client.remove(listed.id)
+        except BaseException:
+            self._removed.discard(listed.id)
+            raise
         self._forget(listed.id)
 
     def is_ready(self, listed: Listed) -> bool:
@@ -261,6 +270,9 @@ class Replicas:
         else:
             known = Known(container, listed.look)
         self._forget(listed.id)
+        if listed.id in self._removed:
+            # Its log went first: what was found of it tells nothing.
+            return
         if container.lives:
             known.probe = self._probe(known)
         self._known[listed.id] = known

@@ -15,6 +15,7 @@ from parts.promises import BackendPromises
 from longshore.core.types import ReplicaState
 from longshore.plugins.engine import probe
 from longshore.plugins.engine.backend import EngineBackend
+from longshore.plugins.engine.client import Client
 from longshore.plugins.engine.containers import STOP_GRACE
 
 pytestmark = pytest.mark.engine
@@ -201,6 +202,26 @@ async def test_list_survives_containers_that_vanish(
         await backend.list()
     await removal
     assert await replicas(backend) == ()
+
+
+async def test_what_is_removed_while_it_is_looked_at_stays_gone(
+    backend: EngineBackend, workload: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await backend.apply(workload(env={"EXIT": "7"}))
+    inspect, removing = Client.inspect, [True]
+
+    async def inspect_then_remove(client: Client, container: str) -> dict[str, Any] | None:
+        found = await inspect(client, container)
+        if removing and found and not found["State"]["Running"]:
+            removing.clear()
+            await backend.delete(IRIS)
+        return found
+
+    monkeypatch.setattr(Client, "inspect", inspect_then_remove)
+    async with asyncio.timeout(20):
+        while removing:
+            found = await replicas(backend)
+    assert found == ()
 
 
 async def test_sick_replica_is_unready_and_recovers(
