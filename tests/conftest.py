@@ -3,6 +3,7 @@
 A part that is absent skips the tests that need it, and the skip says which part it is.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from base_image import cache_directory  # noqa: E402
 from engine_cli import EngineCli, PartMissing, find_engine_cli  # noqa: E402 - needs the path
 from image import build  # noqa: E402
 from oci_registry import oci_registry  # noqa: E402
-from parts.images import push_image  # noqa: E402
+from parts.images import push_image, remove_images  # noqa: E402
 from parts.kubectl import Kubectl  # noqa: E402
 from parts.postgres import Postgres, postgres_server  # noqa: E402
 
@@ -50,6 +51,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The ``host:port`` of an open image registry."""
     with skipping(), oci_registry(tmp_path_factory.mktemp("registry")) as host:
         yield host
+    _forget_images(host)
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +59,12 @@ def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The ``host:port`` of an image registry that asks for ``LOGIN``."""
     with skipping(), oci_registry(tmp_path_factory.mktemp("private"), login=LOGIN) as host:
         yield host
+    _forget_images(host)
+
+
+def _forget_images(registry: str) -> None:
+    with contextlib.suppress(PartMissing):
+        remove_images(find_engine_cli(cache_directory()), registry)
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +76,14 @@ def behave(engine_cli: EngineCli, registry: str) -> str:
 @pytest.fixture(scope="session")
 def built_image(engine_cli: EngineCli) -> str:
     """The platform's own image, in the engine alone."""
-    build(engine_cli, "localhost/longshore-test")
-    return "localhost/longshore-test"
+    reference = "localhost/longshore-test"
+    inspect = ("image", "inspect", "--format", "{{.Id}}", reference)
+    before = engine_cli.attempt(*inspect)
+    build(engine_cli, reference)
+    if before and before != engine_cli.attempt(*inspect):
+        # The one of an earlier run, which has no name now.
+        engine_cli.attempt("rmi", before.strip())
+    return reference
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,11 @@ class EngineCli:
             done.check_returncode()
         return done.stdout
 
+    def attempt(self, *arguments: str) -> str | None:
+        """Run a command that may fail; return what it printed, or None where it failed."""
+        done = self._run(arguments)
+        return None if done.returncode else done.stdout
+
     def _run(
         self, arguments: Sequence[str], *, quiet: bool = True
     ) -> "subprocess.CompletedProcess[str]":
@@ -78,7 +83,7 @@ class EngineCli:
     def has_image(self, reference: str) -> bool:
         """Return whether the engine has the image."""
         # Not by a list: Podman fails all of it for one image that somebody else removes meanwhile.
-        return not self._run(["image", "inspect", reference]).returncode
+        return self.attempt("image", "inspect", reference) is not None
 
     def label(self, reference: str, name: str) -> str:
         """Return what an image's label says; empty if there is no such label, or no such image."""
@@ -92,13 +97,25 @@ class EngineCli:
         options = [each for change in changes for each in ("--change", change)]
         self.run("import", *options, str(archive), reference)
 
-    def build(self, context: Path, reference: str, **build_arguments: str) -> None:
-        """Build the Containerfile of a directory, without reaching for a newer base image."""
+    def build(
+        self, context: Path, reference: str, *, cached: bool = True, **build_arguments: str
+    ) -> None:
+        """Build the Containerfile of a directory, without reaching for a newer base image.
+
+        Args:
+            context: the directory.
+            reference: what to call the image.
+            cached: share steps with other builds. Podman goes by the words of a step, not by the
+                arguments in it, and whoever removes an image removes its steps from under others.
+            build_arguments: for ``ARG``.
+        """
         options = [
             each
             for name, value in build_arguments.items()
             for each in ("--build-arg", f"{name}={value}")
         ]
+        if not cached:
+            options.append("--layers=false" if self.program == "podman" else "--no-cache")
         options += ["--quiet", "--file", str(context / "Containerfile"), "--tag", reference]
         self.run("build", *options, str(context))
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -182,11 +183,12 @@ async def test_a_table_with_another_digest_is_left_alone(
 
 @contextmanager
 def built(engine: EngineCli, context: Path) -> Iterator[str]:
-    engine.build(context, "localhost/longshore-chunked")
+    image = f"localhost/longshore-chunked-{uuid.uuid4().hex}"
+    engine.build(context, image, cached=False)
     try:
-        yield "localhost/longshore-chunked"
+        yield image
     finally:
-        engine.run("rmi", "localhost/longshore-chunked")
+        engine.run("rmi", image)
 
 
 @pytest.mark.engine

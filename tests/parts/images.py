@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,16 +12,20 @@ from engine_cli import EngineCli, find_engine_cli
 
 IMAGES = Path(__file__).parent.parent / "images"
 
+ATTEMPTS = 5
+"""To list images: Podman fails all of the list for one that somebody else removes meanwhile."""
+
 
 def push_image(name: str, registry: str, repository: str = "") -> str:
     """Build ``tests/images/NAME`` and push it; return its reference.
 
-    The engine's build cache makes this quick from the second run on.
+    Each build is an image of its own: tests that run side by side would remove each other's, for an
+    engine knows an image by its digest, whatever repository it came from.
 
     Args:
         name: which image.
         registry: where to push it, ``host:port``.
-        repository: another name to push it under; its digest is then another, too.
+        repository: another name to push it under.
 
     Raises:
         PartMissing: there is no container engine.
@@ -31,11 +36,28 @@ def push_image(name: str, registry: str, repository: str = "") -> str:
     with tempfile.TemporaryDirectory(prefix="longshore-image-") as scratch:
         context = Path(scratch, name)
         shutil.copytree(IMAGES / name, context)
-        engine.build(context, reference, BASE=base_image(engine), MARK=repository)
+        mark = uuid.uuid4().hex
+        engine.build(context, reference, cached=False, BASE=base_image(engine), MARK=mark)
     engine.push(reference)
     # The layers stay behind the reference in the registry; the engine pulls them as a user's would.
     engine.run("rmi", reference)
     return reference
+
+
+def remove_images(engine: EngineCli, registry: str) -> None:
+    """Remove what the engine has of a registry that is no more.
+
+    A container that a test left behind keeps its image; whoever cleans up after it finds both.
+    """
+    template = "{{.Repository}}@{{.Digest}}"
+    for _ in range(ATTEMPTS):
+        listed = engine.attempt(
+            "images", "--digests", "--format", template, "--filter", f"reference={registry}/*"
+        )
+        if listed is not None:
+            for reference in listed.split():
+                engine.attempt("rmi", reference)
+            return
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from parts.roles import Installation, Process, installation
 from parts.routed import until
 
 from longshore.core.names import VersionKey
-from longshore.core.types import Wish, utc_now
+from longshore.core.types import Wake, Wish, utc_now
 
 IRIS = VersionKey("iris", "1")
 PREDICT, LONG_WAY = "/v1/models/iris/predict", "/v1/models/iris/versions/1/raw/predict"
@@ -87,6 +87,16 @@ async def holds(world: Installation, process: Process, count: int = HELD) -> boo
     return False
 
 
+async def noted(world: Installation, phase: str) -> Wake:
+    """Return the only wake once the ledger has a phase of it, which it notes after the answers."""
+    async with asyncio.timeout(20):
+        while True:
+            [wake] = await world.registry.wakes(IRIS)
+            if getattr(wake, phase):
+                return wake
+            await asyncio.sleep(0.1)
+
+
 @pytest.mark.parametrize(("moment", "asked"), [("slow", 2), ("booting", 1)])
 async def test_held_requests_outlive_the_leader_that_wakes_their_version(
     world: Installation, moment: str, asked: int
@@ -118,8 +128,7 @@ async def test_held_requests_outlive_the_leader_that_wakes_their_version(
     assert world.counted("apply iris:1") == asked, world.calls
     assert world.counted("applied iris:1") == 1, "one start"
     assert world.counted("delete") == 0
-    [wake] = await world.registry.wakes(IRIS)
-    assert wake.ready_at
+    await noted(world, "ready_at")
 
 
 async def test_a_killed_worker_loses_only_what_it_held(world: Installation) -> None:
@@ -140,12 +149,7 @@ async def test_a_killed_worker_loses_only_what_it_held(world: Installation) -> N
     assert len(world.replica.requests) == HELD - len(its)
     assert world.counted("apply iris:1") == 1, world.calls
     assert await until(lambda: len(workers_of(up.pid)) == 2, 20), up.log
-    async with asyncio.timeout(20):
-        while True:
-            [wake] = await world.registry.wakes(IRIS)
-            if wake.first_byte_at:
-                break
-            await asyncio.sleep(0.1)
+    wake = await noted(world, "first_byte_at")
     assert (wake.held, wake.lost) == (HELD, len(its))
 
 
