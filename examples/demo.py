@@ -5,16 +5,13 @@ model, sends 100 samples that it has never seen, compares the accuracy with the 
 Longshore, and cleans up. Ctrl-C at any point cleans up too.
 """
 
-import contextlib
 import json
 import math
-import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,27 +22,12 @@ sys.path.insert(0, str(EXAMPLES / "parts"))
 
 from base_image import cache_directory  # noqa: E402 - needs the path
 from engine_cli import PartMissing, find_engine_cli  # noqa: E402
-from interrupts import end_on_signals, running  # noqa: E402
+from interrupts import end_on_signals  # noqa: E402
 from oci_registry import oci_registry  # noqa: E402
 from pack import fetch_packages, pack, train  # noqa: E402
+from platform_up import PlatformFailed, bold, longshore, longshore_up, say  # noqa: E402
 
 SAMPLES = 100
-LONGSHORE = Path(sys.executable).with_name("longshore")
-
-STARTS_WITHIN = 60.0
-"""Seconds that ``longshore up`` may take to answer."""
-
-STOPS_WITHIN = 60.0
-"""Seconds that it may take to stop its containers and itself."""
-
-
-# The demo's platform is its own: what the user has set for another (a database, a key) is not for
-# it, and LONGSHORE_BASE_IMAGE is for the examples alone.
-ENVIRONMENT = {name: text for name, text in os.environ.items() if not name.startswith("LONGSHORE_")}
-
-
-class DemoFailed(Exception):
-    """Something that the demo stands on did not work."""
 
 
 @dataclass(frozen=True)
@@ -74,67 +56,8 @@ def demo(scratch: Path) -> Outcome:
             outcome = send(url, held_out)
             report(outcome, url)
             longshore("delete", "digits:1", "--yes", url=url)
+        find_engine_cli(cache_directory()).forget(registry)
     return outcome
-
-
-@contextlib.contextmanager
-def longshore_up(state: Path) -> Iterator[str]:
-    """Run ``longshore up`` on a free port while the context is open; yield its URL."""
-    say("Starting longshore up")
-    log = state / "longshore.log"
-    command: list[str | Path] = [LONGSHORE, "up", "--port", "0", "--state", state / "state"]
-    try:
-        with (
-            log.open("w") as output,
-            running(
-                command,
-                stop_with=signal.SIGINT,
-                within=STOPS_WITHIN,
-                environment=ENVIRONMENT,
-                directory=state,
-                stderr=output,
-            ) as process,
-        ):
-            try:
-                yield _url(process, log)
-            finally:
-                say("Cleaning up")
-    finally:
-        remove_containers(state / "state")
-
-
-def remove_containers(state: Path) -> None:
-    """Remove what a platform with this state directory would have left, had it not ended in order.
-
-    Looks at nobody else's containers: the label holds the directory, which is this demo's alone.
-    """
-    engine = find_engine_cli(cache_directory())
-    ours = f"label=io.longshore.state={state.absolute()}"
-    for container in engine.run("ps", "--all", "--quiet", "--filter", ours).split():
-        engine.run("rm", "--force", "--volumes", container)
-
-
-def _url(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Return the address that ``longshore up`` tells once it listens."""
-    deadline = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < deadline:
-        text = log.read_text()
-        _, found, rest = text.partition(" listens on ")
-        if found and "\n" in rest:
-            return rest.split()[0]
-        if process.poll() is not None:
-            raise DemoFailed(f"longshore up ended with status {process.returncode}:\n{text}")
-        time.sleep(0.05)
-    raise DemoFailed(f"longshore up did not listen within {STARTS_WITHIN:g} s:\n{log.read_text()}")
-
-
-def longshore(*arguments: str, url: str) -> None:
-    """Run a command of Longshore's; its progress and errors go to the terminal."""
-    command = [str(LONGSHORE), *arguments, "--url", url]
-    # Ctrl-C is the demo's; it ends the command by itself.
-    done = subprocess.run(command, env=ENVIRONMENT, check=False, start_new_session=True)
-    if done.returncode:
-        raise DemoFailed(f"longshore {' '.join(arguments)} failed; see above")
 
 
 def send(url: str, held_out: dict[str, list[object]]) -> Outcome:
@@ -149,7 +72,7 @@ def send(url: str, held_out: dict[str, list[object]]) -> Outcome:
             answer = http.post(path, json=[features])
             milliseconds.append((time.perf_counter() - started) * 1000)
             if not answer.is_success:
-                raise DemoFailed(f"a prediction failed: {answer.text}")
+                raise PlatformFailed(f"a prediction failed: {answer.text}")
             answers += answer.json()["predictions"]
     return Outcome(_right(answers, digits), _right(own, digits), answers == own, milliseconds)
 
@@ -177,17 +100,6 @@ def report(outcome: Outcome, url: str) -> None:
     )
 
 
-def say(what: str) -> None:
-    """Print a step."""
-    print(what, flush=True)
-
-
-def bold(text: str) -> str:
-    """Return the text in bold on a terminal."""
-    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
-    return text if plain else f"\033[1m{text}\033[0m"
-
-
 def main() -> None:
     """Run the demo; status 0 only if the accuracies are equal."""
     end_on_signals()
@@ -196,7 +108,7 @@ def main() -> None:
             outcome = demo(Path(scratch))
     except KeyboardInterrupt:
         sys.exit(130)
-    except (PartMissing, DemoFailed) as error:
+    except (PartMissing, PlatformFailed) as error:
         sys.exit(f"Error: {error}")
     except subprocess.CalledProcessError as error:
         sys.exit(f"Error: {error.cmd[0]} failed; see above.")

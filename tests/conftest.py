@@ -23,7 +23,7 @@ from base_image import cache_directory  # noqa: E402
 from engine_cli import EngineCli, PartMissing, find_engine_cli  # noqa: E402 - needs the path
 from image import build  # noqa: E402
 from oci_registry import oci_registry  # noqa: E402
-from parts.images import push_image, remove_images  # noqa: E402
+from parts.images import push_image  # noqa: E402
 from parts.kubectl import Kubectl  # noqa: E402
 from parts.postgres import Postgres, postgres_server  # noqa: E402
 
@@ -64,7 +64,7 @@ def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _forget_images(registry: str) -> None:
     with contextlib.suppress(PartMissing):
-        remove_images(find_engine_cli(cache_directory()), registry)
+        find_engine_cli(cache_directory()).forget(registry)
 
 
 @pytest.fixture(scope="session")

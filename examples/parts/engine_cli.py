@@ -29,6 +29,10 @@ class PartMissing(Exception):
         self.remedy = remedy
 
 
+ATTEMPTS = 5
+"""To list images: Podman fails all of the list for one that somebody else removes meanwhile."""
+
+
 @dataclass(frozen=True)
 class EngineCli:
     """A container engine's command line.
@@ -82,8 +86,18 @@ class EngineCli:
 
     def has_image(self, reference: str) -> bool:
         """Return whether the engine has the image."""
-        # Not by a list: Podman fails all of it for one image that somebody else removes meanwhile.
+        # Not by a list, which may fail.
         return self.attempt("image", "inspect", reference) is not None
+
+    def forget(self, registry: str) -> None:
+        """Remove what the engine has of a registry that is no more; what is in use stays."""
+        listing = ("images", "--digests", "--format", "{{.Repository}}@{{.Digest}}")
+        for _ in range(ATTEMPTS):
+            listed = self.attempt(*listing, "--filter", f"reference={registry}/*")
+            if listed is not None:
+                for reference in listed.split():
+                    self.attempt("rmi", reference)
+                return
 
     def label(self, reference: str, name: str) -> str:
         """Return what an image's label says; empty if there is no such label, or no such image."""

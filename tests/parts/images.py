@@ -12,9 +12,6 @@ from engine_cli import EngineCli, find_engine_cli
 
 IMAGES = Path(__file__).parent.parent / "images"
 
-ATTEMPTS = 5
-"""To list images: Podman fails all of the list for one that somebody else removes meanwhile."""
-
 
 def push_image(name: str, registry: str, repository: str = "") -> str:
     """Build ``tests/images/NAME`` and push it; return its reference.
@@ -42,22 +39,6 @@ def push_image(name: str, registry: str, repository: str = "") -> str:
     # The layers stay behind the reference in the registry; the engine pulls them as a user's would.
     engine.run("rmi", reference)
     return reference
-
-
-def remove_images(engine: EngineCli, registry: str) -> None:
-    """Remove what the engine has of a registry that is no more.
-
-    A container that a test left behind keeps its image; whoever cleans up after it finds both.
-    """
-    template = "{{.Repository}}@{{.Digest}}"
-    for _ in range(ATTEMPTS):
-        listed = engine.attempt(
-            "images", "--digests", "--format", template, "--filter", f"reference={registry}/*"
-        )
-        if listed is not None:
-            for reference in listed.split():
-                engine.attempt("rmi", reference)
-            return
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What threads by the CPU limit gain: ``python -m bench.threads``."""
