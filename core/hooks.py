@@ -7,13 +7,14 @@ implementations one by one, in the order of plugins.toml.
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pluggy
 
 from longshore.core.errors import LongshoreError
+from longshore.core.types import Decision
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +77,19 @@ class Hooks:
 
     async def first(self, hook: str, **arguments: Any) -> Answer | None:
         """Ask plugins in order until one answers; one that fails counts as having no answer."""
+        answer, _ = await self.first_told(hook, **arguments)
+        return answer
+
+    async def first_told(self, hook: str, **arguments: Any) -> tuple[Answer | None, list[Failure]]:
+        """Ask as ``first`` does; return the answer, and who failed before it."""
+        failures = []
         for impl in self._in_order(hook):
             result = await self._ask(impl, hook, arguments)
-            if isinstance(result, Answer) and result.value is not None:
-                return result
-        return None
+            if isinstance(result, Failure):
+                failures.append(result)
+            elif result.value is not None:
+                return result, failures
+        return None, failures
 
     async def chain(self, hook: str, argument: str, value: Any, **arguments: Any) -> Any:
         """Let each plugin change a value that the one before it returned."""
@@ -131,6 +140,12 @@ class Hooks:
         # pluggy keeps them in reverse call order, and turns those marked trylast round once more.
         yield from (impl for impl in reversed(impls) if not impl.trylast)
         yield from (impl for impl in impls if impl.trylast)
+
+
+def failed(hook: str, failures: Iterable[Failure]) -> list[Decision]:
+    """Return that plugins failed, as decisions: each reason of each plugin once."""
+    told = dict.fromkeys((each.plugin, str(each)) for each in failures)
+    return [Decision(hook=hook, plugin=plugin, outcome=None, why=why) for plugin, why in told]
 
 
 class PluginFailed(LongshoreError):

@@ -3,7 +3,7 @@
 from pydantic import JsonValue
 
 from longshore.core.errors import InvalidInput
-from longshore.core.hooks import Hooks
+from longshore.core.hooks import Hooks, failed
 from longshore.core.settings import Settings
 from longshore.core.types import Decision, Evidence, Image, ImageProfile
 
@@ -73,10 +73,7 @@ async def profile_image(
                 why="; ".join(f"{name}: {fact.source}" for name, fact in answer.value.items()),
             )
         )
-    decisions += [
-        Decision(hook="longshore_profile_image", plugin=each.plugin, outcome=None, why=str(each))
-        for each in failures
-    ]
+    decisions += failed("longshore_profile_image", failures)
     return ImageProfile(image=image, facts=facts)
 
 

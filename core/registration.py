@@ -7,10 +7,11 @@ that a preflight and a registration take exactly the same way.
 from collections.abc import Mapping, Sequence
 
 from longshore.core.errors import InvalidInput, Refused, StartRefused
-from longshore.core.hooks import Answer, Hooks
+from longshore.core.hooks import Answer, Hooks, failed
 from longshore.core.images import profile_image, resolve_image
 from longshore.core.names import VersionKey
 from longshore.core.nodes import profile_node
+from longshore.core.placing import judge, plan_hardware
 from longshore.core.protocols import Backend, Contract
 from longshore.core.settings import Settings
 from longshore.core.types import (
@@ -77,7 +78,7 @@ class Registration:
         profile = await profile_image(self._hooks, self._settings, image, decisions)
         serving = self._serving(spec, profile, decisions)
         nodes = [(await profile_node(self._hooks, node))[0] for node in await backend.nodes()]
-        plan = await self._hardware(spec, profile, nodes, decisions)
+        plan = await plan_hardware(self._hooks, spec, profile, nodes, decisions)
         if not force:
             _refuse_failed(plan)
         ranked = await self._place(spec, plan, nodes, decisions, force=force)
@@ -132,36 +133,6 @@ class Registration:
         )
         return serving
 
-    async def _hardware(
-        self,
-        spec: VersionSpec,
-        profile: ImageProfile,
-        nodes: Sequence[NodeProfile],
-        decisions: list[Decision],
-    ) -> HardwarePlan:
-        answer = await self._hooks.first(
-            "longshore_plan_hardware", version=spec, image=profile, nodes=nodes
-        )
-        if answer is None:
-            raise Refused(
-                "no plugin planned the hardware for this version",
-                hint="Enable the built-in plugin hardware_plan, or see Longshore's log.",
-            )
-        plan: HardwarePlan = answer.value
-        decisions.append(
-            Decision(
-                hook="longshore_plan_hardware",
-                plugin=answer.plugin,
-                outcome=plan.model_dump(mode="json", exclude={"verdicts", "warnings"}),
-                inputs={"resources": spec.resources.model_dump(mode="json")},
-                why="; ".join(
-                    [f"{each.rule}: {each.outcome} ({each.evidence})" for each in plan.verdicts]
-                    + list(plan.warnings)
-                ),
-            )
-        )
-        return plan
-
     async def _place(
         self,
         spec: VersionSpec,
@@ -172,25 +143,15 @@ class Registration:
         force: bool,
     ) -> tuple[RankedNode, ...]:
         """Filter and score all nodes; tell each plugin's part in it."""
+        judged = [await judge(self._hooks, spec, plan, node) for node in nodes]
         against: dict[str, dict[str, str]] = {}
         scores: dict[str, dict[str, float]] = {}
-        ranked: list[RankedNode] = []
-        for node in nodes:
-            asked = {"version": spec, "plan": plan, "node": node}
-            name = node.node.name
-            filters, _ = await self._hooks.every("longshore_filter_node", **asked)
-            for answer in filters:
-                reasons = "; ".join(answer.value)
-                against.setdefault(answer.plugin, {})[name] = reasons
-            if any(told.get(name) for told in against.values()):
-                continue
-            answers, _ = await self._hooks.every("longshore_score_node", **asked)
-            total = 0.0
-            for answer in answers:
-                weighted = self._weighted(answer)
-                scores.setdefault(answer.plugin, {})[name] = weighted
-                total += weighted
-            ranked.append(RankedNode(name=name, score=round(total, 3)))
+        for each in judged:
+            name = each.node.node.name
+            for plugin, reasons in each.against.items():
+                against.setdefault(plugin, {})[name] = reasons
+            for plugin, score in each.scores.items():
+                scores.setdefault(plugin, {})[name] = score
         for plugin, told in against.items():
             refused = {name: why for name, why in told.items() if why}
             decisions.append(
@@ -210,6 +171,13 @@ class Registration:
             )
             for plugin, told in scores.items()
         ]
+        filters_failed = (failure for each in judged for failure in each.filters_failed)
+        scores_failed = (failure for each in judged for failure in each.scores_failed)
+        decisions += failed("longshore_filter_node", filters_failed)
+        decisions += failed("longshore_score_node", scores_failed)
+        ranked = [
+            RankedNode(name=each.node.node.name, score=each.score) for each in judged if each.fits
+        ]
         if not ranked and not force:
             raise Refused(
                 _nobody_fits(nodes, against),
@@ -218,14 +186,6 @@ class Registration:
             )
         ranked.sort(key=lambda each: -each.score)
         return tuple(ranked)
-
-    def _weighted(self, answer: Answer) -> float:
-        if not isinstance(answer.value, int | float):
-            raise Refused(
-                f"plugin {answer.plugin} scored a node with {answer.value!r}, which is no number",
-                hint="Mend the plugin, or disable it in plugins.toml.",
-            )
-        return min(max(float(answer.value), 0.0), 100.0) * self._hooks.weight(answer.plugin)
 
 
 def by_name(what: str, answers: Sequence[Answer]) -> dict[str, Answer]:

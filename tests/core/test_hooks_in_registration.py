@@ -143,13 +143,18 @@ def longshore_filter_node(node):
     raise OSError("disk full")
 
 @hookimpl
+def longshore_score_node(node):
+    raise OSError("disk full")
+
+@hookimpl
 def longshore_plan_hardware(version):
     raise OSError("disk full")
 """
     version, decisions = await plan(tmp_path, code)
     assert len(names(version)) == 3
-    told = decisions["longshore_profile_image", "p1"]
-    assert told.why == "plugin p1 failed: OSError: disk full"
+    for hook in ("profile_image", "filter_node", "plan_hardware", "score_node"):
+        told = decisions[f"longshore_{hook}", "p1"]
+        assert (told.outcome, told.why) == (None, "plugin p1 failed: OSError: disk full")
 
 
 async def test_nobody_fits_names_every_node_and_who_objected(tmp_path: Path) -> None:
