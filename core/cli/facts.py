@@ -164,5 +164,6 @@ _SUMMARIES: Mapping[str, Callable[[Any], str]] = {
     "min_driver": lambda value: f"{value} or newer",
     "weights": _weights,
     "threads": _threads,
+    "labels": lambda value: ", ".join(f"{name}={each}" for name, each in value.items()) or "none",
     "scan": _scan,
 }

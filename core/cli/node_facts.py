@@ -1,7 +1,7 @@
 """Facts about a node as people read them: tables, and what could not be read, and why."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -55,10 +55,7 @@ def print_node(facts: Mapping[str, Evidence], *, explain: bool) -> None:
     others = (name for name in facts if name not in _LABELS)
     rows = [(name, facts[name]) for name in (*_LABELS, *others) if name in facts]
     if explain:
-        for name, fact in rows:
-            say(f"{click.style(_label(name), bold=True)}: {one_line(_summary(name, fact))}")
-            sure = click.style(fact.confidence.value, fg=COLOURS[fact.confidence.value])
-            say(f"    {sure}, by {one_line(fact.source)}")
+        print_sources(facts, [name for name, _ in rows])
     else:
         cells = [(_label(name), fact.confidence.value, _summary(name, fact)) for name, fact in rows]
         table(("FACT", "CONFIDENCE", "VALUE"), cells, colours=COLOURS)
@@ -75,6 +72,22 @@ def print_node(facts: Mapping[str, Evidence], *, explain: bool) -> None:
         say(f"\n{click.style('Not read', bold=True)}")
         for why, names in reasons.items():
             say(f"  {one_line(', '.join(names))}: {one_line(why)}")
+
+
+def print_sources(facts: Mapping[str, Evidence], names: Iterable[str], indent: int = 0) -> None:
+    """Print some facts with where each was read.
+
+    Args:
+        facts: by name.
+        names: of those to print; what is not there is passed over.
+        indent: characters before each line.
+    """
+    margin = " " * indent
+    for name in names:
+        if fact := facts.get(name):
+            say(f"{margin}{click.style(_label(name), bold=True)}: {one_line(_summary(name, fact))}")
+            sure = click.style(fact.confidence.value, fg=COLOURS[fact.confidence.value])
+            say(f"{margin}    {sure}, by {one_line(fact.source)}")
 
 
 def print_nodes(nodes: Sequence[KnownNode], *, explain: bool) -> None:

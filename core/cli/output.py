@@ -6,6 +6,7 @@ The tables are laid out here and not by rich, which takes 0.4 s for a thousand r
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,9 @@ COLOURS = {
 
 _NARROWEST = 20
 """Characters that a table's last column is left with on a narrow terminal."""
+_NARROW = 32
+"""Characters below which it is better read under its row than beside it."""
+_INDENT = 4
 
 
 def is_terminal() -> bool:
@@ -58,6 +62,8 @@ def table(
     headings: Sequence[str],
     rows: Sequence[Sequence[str]],
     colours: Mapping[str, str] | None = None,
+    *,
+    wrap: bool = False,
 ) -> None:
     """Print rows in columns; on a terminal the last column is cut to what room there is.
 
@@ -65,23 +71,42 @@ def table(
         headings: of the columns.
         rows: a cell for each heading.
         colours: of whole cells, by what they say.
+        wrap: go on in further lines instead of cutting.
     """
     rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    room = sys.maxsize
+    room, columns = sys.maxsize, sys.maxsize
     if is_terminal():
-        before = sum(widths[:-1]) + 2 * (len(widths) - 1)
-        room = max(shutil.get_terminal_size().columns - before, _NARROWEST)
+        columns = shutil.get_terminal_size().columns
+        room = columns - sum(widths[:-1]) - 2 * (len(widths) - 1)
     lines = [_line([click.style(each, bold=True) for each in headings], headings, widths)]
     for row in rows:
         *others, last = row
-        cells = [*others, last if len(last) <= room else last[: room - 1] + "…"]
+        beside, *below = _wrapped(last, room, columns) if wrap else [_cut(last, room)]
+        cells = [*others, beside]
         painted = [
             click.style(cell, fg=colours[cell]) if colours and cell in colours else cell
             for cell in cells
         ]
-        lines.append(_line(painted, cells, widths))
+        lines += [_line(painted, cells, widths), *below]
     click.echo("\n".join(lines))
+
+
+def _cut(text: str, room: int) -> str:
+    room = max(room, _NARROWEST)
+    return text if len(text) <= room else text[: room - 1] + "…"
+
+
+def _wrapped(text: str, room: int, columns: int) -> list[str]:
+    """Return what stands beside the other cells, and the lines below them."""
+    if len(text) <= room:
+        return [text]
+    if room < _NARROW:
+        # Under the row, where there is more room than beside it.
+        lines = textwrap.wrap(text, max(columns - _INDENT, _NARROWEST), break_on_hyphens=False)
+        return ["", *(" " * _INDENT + line for line in lines)]
+    beside, *lines = textwrap.wrap(text, room, break_on_hyphens=False)
+    return [beside, *(" " * (columns - room) + line for line in lines)]
 
 
 def _line(painted: Sequence[str], plain: Sequence[str], widths: Sequence[int]) -> str:

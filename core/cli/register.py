@@ -1,7 +1,6 @@
 """``longshore register``."""
 
 import shlex
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -20,8 +19,8 @@ from longshore.core.cli.plan import plan_lines, show_brief
 from longshore.core.cli.reading import print_decisions
 from longshore.core.cli.text import one_line
 from longshore.core.cli.waiting import busy, wait_until_ready
+from longshore.core.cli.wishes import variable, wish_options
 from longshore.core.names import VersionKey, check_version_name
-from longshore.core.quantities import mebibytes, millicores
 from longshore.core.types import State, Version, VersionRecord, VersionSpec
 from longshore.core.windows import parse
 
@@ -33,29 +32,17 @@ _TABLES = {
     "security": ("run_as", "capabilities", "privilege_escalation", "seccomp_unconfined"),
 }
 
+_TOGETHER = {"scaling": "--min and --max", "resources": "--gpu and --gpu-memory"}
+"""Options of which one is wrong beside the other."""
+
 _CALLED = {"capabilities": "capability", "architecture": "arch"}
 """Options that add to a list are called by one of the things in it; others are shorter."""
-
-
-def _variable(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise ValueError(f"{text!a} sets nothing: write NAME=VALUE")
-    return name, value
 
 
 def _path(text: str) -> str:
     if not (text.startswith("/") and text.isascii() and text.isprintable() and " " not in text):
         raise ValueError(f"{text!a} is no path: it starts with '/', and what is odd is %-encoded")
     return text
-
-
-def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        read(text)
-        return text
-
-    return check
 
 
 @click.command()
@@ -83,7 +70,7 @@ def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
 @click.option(
     "--env",
     multiple=True,
-    type=Checked("NAME=VALUE", _variable),
+    type=Checked("NAME=VALUE", variable),
     help="Variable for the container; may be given again.",
 )
 @click.option(
@@ -114,38 +101,7 @@ def _amount(read: Callable[[str], int]) -> Callable[[str], str]:
     help="When a version with --min 0 stays awake though nobody calls it: "
     "'mon-fri 08:00-18:00 Europe/Zurich'; may be given again.",
 )
-@click.option(
-    "--cpu",
-    type=Checked("CORES", _amount(millicores)),
-    help="Limit of a replica: 0.5, or 500m for the same.  [default: none]",
-)
-@click.option(
-    "--memory",
-    type=Checked("BYTES", _amount(mebibytes)),
-    help="Limit of a replica: 512Mi, 2Gi, 2G.  [default: none]",
-)
-@click.option(
-    "--gpu",
-    type=click.IntRange(0, 64),
-    help="Whole GPUs per replica; 0: none, whatever the image needs.  [default: what it needs]",
-)
-@click.option(
-    "--gpu-memory",
-    type=Checked("BYTES", _amount(mebibytes)),
-    help="Memory that each GPU has at least: 20Gi.  [default: that of the weights in the image]",
-)
-@click.option(
-    "--arch",
-    "architecture",
-    metavar="NAME",
-    help="Run on nodes of this architecture: amd64.  [default: all that the image is built for]",
-)
-@click.option(
-    "--node-selector",
-    multiple=True,
-    type=Checked("LABEL=VALUE", _variable),
-    help="Run on nodes with this label; may be given again.",
-)
+@wish_options
 @click.option(
     "--startup",
     metavar="SECONDS",
@@ -309,13 +265,18 @@ def _option(location: tuple[int | str, ...]) -> str | None:
             return None
         case ("image",):
             return "IMAGE"
-        case ("scaling",):
-            return "--min and --max"
+        case ("scaling" | "resources" as table,):
+            return _TOGETHER[table]
         case ("limits", "total"):
             return "--timeout"
         case ("resources" | "scaling" | "limits" | "security", field, *_) | (field, *_):
-            return f"--{_CALLED.get(str(field), str(field)).replace('_', '-')}"
+            return option_of(str(field))
     return None
+
+
+def option_of(name: str) -> str:
+    """Return how the command line calls the option of this name."""
+    return f"--{_CALLED.get(name, name).replace('_', '-')}"
 
 
 def _show_plan(

@@ -27,8 +27,9 @@ def gpu_target(known: Known, plan: HardwarePlan) -> HardwarePlan:
             return _optional(known, plan, source)
         case "none":
             return ruled(plan, _RULE, "pass", f"the image uses no GPU: {source}")
-    warnings = [f"whether the image uses a GPU is unknown: {source}"] if need else []
-    return ruled(plan, _RULE, "unknown", f"no GPU asked for; {source}", warnings=warnings)
+    why = f"whether the image uses a GPU is unknown: {source}"
+    evidence = f"no GPU asked for; {why}"
+    return ruled(plan, _RULE, "unknown", evidence, warnings=[why] if need else [])
 
 
 def _wished(plan: HardwarePlan, wish: int, needs: str, source: str) -> HardwarePlan:

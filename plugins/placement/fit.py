@@ -18,7 +18,8 @@ def longshore_filter_node(plan: HardwarePlan, node: NodeProfile) -> Sequence[str
     if (plan.memory_mib or 0) > has.memory_mib:
         reasons.append(f"{plan.memory_mib} MiB memory asked for, it has {has.memory_mib} MiB")
     if plan.gpu_count > gpus:
-        reasons.append(f"{plan.gpu_count} GPUs asked for, it has {gpus}")
+        asked = f"{plan.gpu_count} GPU{'s' * (plan.gpu_count > 1)} asked for"
+        reasons.append(f"{asked}, it has {gpus or 'none'}")
     for label, wished in plan.node_selector.items():
         there = has.labels.get(label)
         if there is None:

@@ -66,7 +66,7 @@ def test_gpus_that_were_read_on_an_engines_machine_count() -> None:
     assert fit.longshore_filter_node(HardwarePlan(gpu_count=1), there) == []
     nothing = labelled(T4, gpus=0)
     assert fit.longshore_filter_node(HardwarePlan(gpu_count=1), nothing) == [
-        "1 GPUs asked for, it has 0"
+        "1 GPU asked for, it has none"
     ]
 
 

@@ -1,0 +1,116 @@
+"""What is not known of a node, and would have to be to say that a version fits there. Pure.
+
+Filters object by what is certain alone, so that what nobody could read counts as good enough. That
+is right for placing; whoever is told that something fits should hear of it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from longshore.core.cpus import level_of
+from longshore.core.gpus import Gpu, driver_of, gpus_of, lacking
+from longshore.core.types import Confidence, HardwarePlan, ImageProfile, NodeProfile, VersionSpec
+
+_IN_A_CLUSTER = "kubernetes.io/arch"
+"""A label of every node of Kubernetes, which says itself how many GPUs there are to ask for."""
+
+
+def doubts(
+    spec: VersionSpec, image: ImageProfile, plan: HardwarePlan, node: NodeProfile
+) -> tuple[str, ...]:
+    """Return what is not known and matters, a sentence each.
+
+    Args:
+        spec: what the user asked for.
+        image: what is known of the image.
+        plan: the hardware that it gets.
+        node: the node in question.
+    """
+    return (*_of_processors(plan, node), *_of_need(spec, image, plan, node), *_of_gpus(plan, node))
+
+
+def granted(node: NodeProfile, gpus: int) -> NodeProfile:
+    """Return a node with so many GPUs, where nobody knows how many it has; others as they are."""
+    if not gpus or _is_counted(node):
+        return node
+    return node.model_copy(update={"node": node.node.model_copy(update={"gpus": gpus})})
+
+
+def _of_processors(plan: HardwarePlan, node: NodeProfile) -> Iterator[str]:
+    if not plan.architectures:
+        yield "the image does not say for which processors it is built"
+    elif node.node.architecture == "amd64" and plan.cpu_level > (level_of(node) or 1):
+        # One that was read on the node itself is a reason of the filter.
+        why = _why(node, "cpu_level")
+        yield f"it may be below amd64/v{plan.cpu_level}, which the image is built for: {why}"
+
+
+def _of_need(
+    spec: VersionSpec, image: ImageProfile, plan: HardwarePlan, node: NodeProfile
+) -> Iterator[str]:
+    if plan.gpu_count or spec.resources.gpu is not None:
+        return
+    need = image.facts.get("gpu_need")
+    if need is None or need.confidence is Confidence.UNKNOWN:
+        yield "whether the image needs a GPU is not known, and it would be tried without"
+    elif need.value == "required":
+        has = "it has none" if _is_counted(node) else _not_counted(node)
+        yield f"the image seems to need a GPU, and would be tried without: {has}"
+
+
+def _of_gpus(plan: HardwarePlan, node: NodeProfile) -> Iterator[str]:
+    if not plan.gpu_count:
+        return
+    if not _is_counted(node):
+        yield _not_counted(node)
+    else:
+        yield from _of_kinds(plan, gpus_of(node), node)
+    if plan.min_driver and driver_of(node) is None:
+        why = _why(node, "driver")
+        yield f"its NVIDIA driver is not known, and {plan.min_driver} or newer is needed: {why}"
+
+
+def _of_kinds(plan: HardwarePlan, gpus: Sequence[Gpu], node: NodeProfile) -> Iterator[str]:
+    if sum(_does(plan, each) for each in gpus) >= plan.gpu_count:
+        return
+    if plan.gpu_mem_floor_mib and any(each.memory_mib is None for each in gpus):
+        needed = f"{plan.gpu_mem_floor_mib} MiB of each are needed"
+        why = _unread(node, "memory_total_mib")
+        yield f"the memory of its GPUs is not known, and {needed}: {why}"
+    if plan.gpu_code and any(each.capability is None for each in gpus):
+        why = _unread(node, "compute_capability")
+        yield f"whether its GPUs run the image's code is not known: {why}"
+
+
+def _does(plan: HardwarePlan, gpu: Gpu) -> bool:
+    """Return whether it is known that a GPU will do."""
+    floor, code = plan.gpu_mem_floor_mib, plan.gpu_code
+    large = not floor or (gpu.memory_mib is not None and gpu.memory_mib >= floor)
+    runs = not code or (
+        gpu.capability is not None and len(lacking(code, gpu.capability)) < len(code)
+    )
+    return large and runs
+
+
+def _is_counted(node: NodeProfile) -> bool:
+    fact = node.facts.get("gpus")
+    known = fact is not None and fact.confidence is not Confidence.UNKNOWN
+    return known or node.node.gpus > 0 or _IN_A_CLUSTER in node.node.labels
+
+
+def _not_counted(node: NodeProfile) -> str:
+    return f"which GPUs it has is not known: {_why(node, 'gpus')}"
+
+
+def _why(node: NodeProfile, name: str) -> str:
+    fact = node.facts.get(name)
+    return fact.source if fact is not None else "no plugin tells"
+
+
+def _unread(node: NodeProfile, field: str) -> str:
+    """Return why a field of its GPUs is not known."""
+    fact = node.facts.get("gpus")
+    for each in fact.value if fact is not None and isinstance(fact.value, list) else ():
+        unread = each.get("unread") if isinstance(each, Mapping) else None
+        if isinstance(unread, Mapping) and unread.get(field):
+            return str(unread[field])
+    return _why(node, "gpus")
