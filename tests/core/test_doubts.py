@@ -18,7 +18,8 @@ CODE = (GpuCode(owner="torch", sass=("75",)),)
 def told(
     there: NodeProfile, facts: Any = NO_NEED, resources: Any = None, **plan: Any
 ) -> tuple[str, ...]:
-    spec = Spec(image="localhost:5001/iris:1", resources=resources or {})
+    asked = {"image": "localhost:5001/iris:1", "resources": resources or {}}
+    spec = Spec.model_validate(asked)
     return doubts(spec, profile(facts), HardwarePlan(**{**AMD64, **plan}), there)
 
 

@@ -186,15 +186,19 @@ class Nodes(MemoryBackend):
     """A backend with machines that differ in what plans ask for."""
 
     async def nodes(self) -> tuple[Node, ...]:
-        each = {"architecture": "amd64", "cpu_millicores": 4000, "memory_mib": 4096}
         cluster = {"kubernetes.io/arch": "amd64"}
         return (
-            Node(name="small", **{**each, "memory_mib": 512}),
-            Node(name="middle", labels={"disk": "ssd"}, **each),
-            Node(name="arm", **{**each, "architecture": "arm64"}),
-            Node(name="gpus", gpus=2, labels=cluster, **each),
-            Node(name="none", labels={**cluster, "disk": "ssd"}, **each),
+            machine("small", memory_mib=512),
+            machine("middle", labels={"disk": "ssd"}),
+            machine("arm", architecture="arm64"),
+            machine("gpus", gpus=2, labels=cluster),
+            machine("none", labels={**cluster, "disk": "ssd"}),
         )
+
+
+def machine(name: str, **described: Any) -> Node:
+    usual = {"architecture": "amd64", "cpu_millicores": 4000, "memory_mib": 4096}
+    return Node.model_validate({"name": name, **usual, **described})
 
 
 @pytest.mark.parametrize("need", ["none", "optional", "required"])

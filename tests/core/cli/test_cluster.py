@@ -64,12 +64,6 @@ def test_json(api: StandIn, call: Call) -> None:
     assert json.loads(call(*REPORT, "--json").stdout) == {"nodes": [known.model_dump(mode="json")]}
 
 
-def test_no_image_beside_it(call: Call) -> None:
-    done = call(*REPORT, "localhost:5001/iris:1")
-    assert done.exit_code == 2
-    assert "takes no IMAGE" in done.stderr
-
-
 def test_what_the_platform_says_reaches_the_user(api: StandIn, call: Call) -> None:
     api.intercept = lambda _: problem(503, "the engine does not answer")
     done = call(*REPORT)
