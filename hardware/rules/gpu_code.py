@@ -55,7 +55,7 @@ def gpu_driver(known: Known, plan: HardwarePlan) -> HardwarePlan:
     needs = f"driver {fact.value} or newer ({fact.source})"
     found = {node.node.name: driver_of(node) for node in known.candidates}
     told = listed([f"{name} has {has or 'an unknown one'}" for name, has in found.items()])
-    evidence = f"{needs}; {told}" if told else needs
+    evidence = f"{needs}; {told or 'no node has a GPU'}"
     changes = {"min_driver": fact.value} if fact.confidence in SURE else {}
     if any(has is not None and has >= fact.value for has in found.values()):
         return ruled(plan, "gpu-driver", "pass", evidence, changes=changes)

@@ -105,7 +105,8 @@ def gpu_memory(known: Known, plan: HardwarePlan) -> HardwarePlan:
     changes = {"gpu_mem_floor_mib": floor if sure else None}
     if largest is None or floor is None:
         # The scheduler, or the engine, finds out.
-        return ruled(plan, "gpu-memory", "unknown", told, warnings=warnings, changes=changes)
+        evidence = f"{told}; of no GPU its memory is known"
+        return ruled(plan, "gpu-memory", "unknown", evidence, warnings=warnings, changes=changes)
     evidence = f"{told}; the largest GPU has {largest} MiB"
     if floor <= largest or None in sizes:
         return ruled(plan, "gpu-memory", "pass", evidence, warnings=warnings, changes=changes)
