@@ -78,6 +78,9 @@ async def test_the_built_in_plugins_plan_a_version_alone(tmp_path: Path) -> None
     fits = decisions["longshore_filter_node", "fit"]
     assert fits.outcome == "2 of 3 nodes fit"
     assert fits.why == "small: 1536 MiB memory asked for, it has 1024 MiB"
+    scores = decisions["longshore_score_node", "spreading"].outcome
+    assert isinstance(scores, dict)
+    assert set(scores) == {"large", "middle"}
 
 
 async def test_facts_of_images_are_merged_and_the_first_plugin_wins(tmp_path: Path) -> None:
