@@ -1,16 +1,18 @@
-"""A version's hardware plan in two lines: what it gets and where, and why."""
+"""A version's hardware plan: in two lines, what it gets and where, and why; and in rows."""
 
 from collections.abc import Iterator
 
 from longshore.core.cli.client import Client
 from longshore.core.cli.output import say, tell
 from longshore.core.cli.problems import Problem
-from longshore.core.cli.text import one_line
+from longshore.core.cli.text import one_line, short_digests, size
 from longshore.core.cli.waiting import busy
+from longshore.core.gpus import targets_in_words
 from longshore.core.names import VersionKey
-from longshore.core.types import HardwarePlan, Placement, Verdict, VersionSpec
+from longshore.core.types import HardwarePlan, Placement, Requirement, Verdict, VersionSpec
 
 _MOST_NODES = 3
+_CORE = 1000
 
 
 def show_brief(client: Client, key: VersionKey, spec: VersionSpec, *, force: bool) -> None:
@@ -29,10 +31,15 @@ def show_brief(client: Client, key: VersionKey, spec: VersionSpec, *, force: boo
             version, _ = client.preflight(key, spec, force=True)
     for line in plan_lines(version.placement):
         say(one_line(line))
-    for warning in version.placement.plan.warnings:
-        tell(f"Warning: {one_line(warning)}")
+    tell_warnings(version.placement)
     if refusal is not None:
         raise refusal
+
+
+def tell_warnings(placement: Placement) -> None:
+    """Print what a plan warns of, on the side."""
+    for warning in placement.plan.warnings:
+        tell(f"Warning: {one_line(short_digests(warning))}")
 
 
 def plan_lines(placement: Placement) -> tuple[str, str]:
@@ -79,4 +86,72 @@ def _why(plan: HardwarePlan) -> Iterator[str]:
 
 def _said(verdict: Verdict) -> str:
     mark = "" if verdict.outcome == "pass" else f" {verdict.outcome}"
-    return f"{verdict.rule}{mark} ({verdict.evidence})"
+    return f"{verdict.rule}{mark} ({short_digests(verdict.evidence)})"
+
+
+def plan_rows(plan: HardwarePlan) -> Iterator[tuple[str, str]]:
+    """Yield what a plan decides: each thing, and what of it."""
+    yield "processors", _processors(plan)
+    yield "GPUs", _gpu_row(plan)
+    if plan.gpu_code:
+        code = "; ".join(f"{each.owner}: {targets_in_words(each)}" for each in plan.gpu_code)
+        yield "GPU code", code
+    if plan.min_driver:
+        yield "NVIDIA driver", f"{plan.min_driver} or newer"
+    yield "CPU", _cores(plan.cpu_millicores) if plan.cpu_millicores else "no limit"
+    yield "memory", _mebibytes(plan.memory_mib) if plan.memory_mib else "no limit"
+    if plan.threads:
+        yield "threads", f"{plan.threads} in each worker process"
+    if plan.env:
+        yield "environment", ", ".join(f"{name}={value}" for name, value in plan.env.items())
+    if plan.node_selector:
+        yield "node labels", ", ".join(f"{label}={it}" for label, it in plan.node_selector.items())
+
+
+def scheduler_rows(plan: HardwarePlan) -> Iterator[tuple[str, str]]:
+    """Yield what a cluster's scheduler is told of it."""
+    for number, term in enumerate(plan.affinity):
+        yield "or nodes with" if number else "nodes with", " and ".join(map(_required, term))
+    if plan.preferred:
+        yield "better with", ", ".join(map(_required, plan.preferred))
+    if plan.tolerations:
+        taints = ", ".join(f"{each.key}:{each.effect}" for each in plan.tolerations)
+        yield "in spite of taints", taints
+
+
+def _processors(plan: HardwarePlan) -> str:
+    named = " or ".join(plan.architectures) or "any"
+    level = f", level v{plan.cpu_level} of x86-64 or higher" if plan.cpu_level > 1 else ""
+    return f"{named}{level}"
+
+
+def _gpu_row(plan: HardwarePlan) -> str:
+    if not plan.gpu_count:
+        return "none"
+    floor = plan.gpu_mem_floor_mib
+    return f"{plan.gpu_count} of {_mebibytes(floor)} or more" if floor else str(plan.gpu_count)
+
+
+def _required(of: Requirement) -> str:
+    values = ", ".join(of.values)
+    match of.operator:
+        case "In":
+            return f"{of.label}={values}" if len(of.values) == 1 else f"{of.label} in ({values})"
+        case "NotIn":
+            return f"{of.label} not in ({values})"
+        case "Gt":
+            return f"{of.label} > {values}"
+        case "Lt":
+            return f"{of.label} < {values}"
+        case "Exists":
+            return of.label
+        case "DoesNotExist":
+            return f"no {of.label}"
+
+
+def _cores(millicores: int) -> str:
+    return f"{millicores / _CORE:g} core{'s' * (millicores != _CORE)}"
+
+
+def _mebibytes(value: int) -> str:
+    return size(value << 20)

@@ -15,7 +15,7 @@ from longshore.core.cli.options import (
     platform_option,
 )
 from longshore.core.cli.output import fields, print_json, say, tell
-from longshore.core.cli.plan import plan_lines, show_brief
+from longshore.core.cli.plan import plan_lines, plan_rows, show_brief, tell_warnings
 from longshore.core.cli.reading import print_decisions
 from longshore.core.cli.text import one_line
 from longshore.core.cli.waiting import busy, wait_until_ready
@@ -218,8 +218,7 @@ def register(
     tell(f"{key} is {'registered' if created else 'registered already, nothing changed'}")
     for line in plan_lines(record.version.placement):
         tell(one_line(line))
-    for warning in record.version.placement.plan.warnings:
-        tell(f"Warning: {one_line(warning)}")
+    tell_warnings(record.version.placement)
     if wait:
         record = wait_until_ready(client, key)
     if as_json:
@@ -304,7 +303,7 @@ def _plan(version: Version) -> dict[str, Any]:
         "predictions": f"POST {serving.predict_path}",
         "backend": placement.backend,
         "nodes": ", ".join(f"{node.name} ({node.score:g})" for node in placement.nodes),
-        "hardware": plan.model_dump(mode="json", exclude={"verdicts", "warnings"}),
+        "hardware": dict(plan_rows(plan)),
         "warnings": list(plan.warnings),
     }
 

@@ -12,6 +12,7 @@ _OBEYED = re.compile(
     r"|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
 def harmless(text: str) -> str:
@@ -22,6 +23,11 @@ def harmless(text: str) -> str:
 def one_line(text: str) -> str:
     """Return harmless text without line ends, its spaces kept."""
     return harmless(text.replace("\r\n", "\n")).strip("\n").replace("\n", " ").replace("\t", " ")
+
+
+def short_digests(text: str) -> str:
+    """Return text with as much of each digest as it takes to tell it from others."""
+    return _DIGEST.sub(r"\1…", text)
 
 
 def age(since: datetime) -> str:

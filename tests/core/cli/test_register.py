@@ -7,14 +7,16 @@ import pytest
 from parts.cli_program import Call
 from parts.management_api import StandIn, problem, running
 
-from longshore.core.cli.plan import plan_lines
+from longshore.core.cli.plan import plan_lines, plan_rows, scheduler_rows
 from longshore.core.names import VersionKey
 from longshore.core.types import (
     HardwarePlan,
     Placement,
     Progress,
     RankedNode,
+    Requirement,
     State,
+    Toleration,
     Verdict,
     VersionStatus,
 )
@@ -241,6 +243,54 @@ def test_a_plan_in_two_lines() -> None:
     )
 
 
+def test_digests_in_evidence_are_no_longer_than_it_takes() -> None:
+    told = Verdict(rule="r", outcome="pass", evidence=f"layer sha256:{'a' * 64}: /x")
+    placement = Placement(backend="engine", nodes=(), plan=HardwarePlan(verdicts=(told,)))
+    assert plan_lines(placement)[1] == f"Why: r (layer sha256:{'a' * 12}…: /x)"
+
+
+def test_a_plan_in_rows() -> None:
+    assert dict(plan_rows(GPU_PLAN)) == {
+        "processors": "amd64",
+        "GPUs": "2 of 20.0 GiB or more",
+        "CPU": "4 cores",
+        "memory": "8.0 GiB",
+        "threads": "2 in each worker process",
+        "node labels": "disk=ssd",
+    }
+    small = HardwarePlan(
+        architectures=("amd64", "arm64"), cpu_level=3, cpu_millicores=1000, env={"A": "1"}
+    )
+    rows = dict(plan_rows(small))
+    assert rows["processors"] == "amd64 or arm64, level v3 of x86-64 or higher"
+    assert (rows["CPU"], rows["environment"]) == ("1 core", "A=1")
+
+
+def test_what_a_scheduler_is_told() -> None:
+    terms = (
+        Requirement(label="arch", operator="In", values=("amd64", "arm64")),
+        Requirement(label="memory", operator="Gt", values=("8191",)),
+        Requirement(label="kind", operator="NotIn", values=("T4",)),
+        Requirement(label="age", operator="Lt", values=("4",)),
+        Requirement(label="gpu", operator="Exists"),
+    )
+    none = (Requirement(label="gpu", operator="DoesNotExist"),)
+    plan = HardwarePlan(
+        affinity=(terms, none),
+        preferred=(Requirement(label="avx2", operator="In", values=("true",)),),
+        tolerations=(Toleration(key="gpu"),),
+    )
+    assert list(scheduler_rows(plan)) == [
+        (
+            "nodes with",
+            "arch in (amd64, arm64) and memory > 8191 and kind not in (T4) and age < 4 and gpu",
+        ),
+        ("or nodes with", "no gpu"),
+        ("better with", "avx2=true"),
+        ("in spite of taints", "gpu:NoSchedule"),
+    ]
+
+
 def test_a_preflight_tells_the_plan_in_two_lines_and_stores_nothing(
     call: Call, api: StandIn
 ) -> None:
@@ -294,6 +344,7 @@ def test_a_dry_run_shows_the_plan_and_stores_nothing(call: Call, api: StandIn) -
         ("POST", "/api/models/iris/versions/1/preflight")
     ]
     assert "image: localhost:5001/iris@sha256:aaa" in ended.stdout
+    assert "  hardware\n    processors: any\n    GPUs: none\n    CPU: no limit\n" in ended.stdout
     assert "1. longshore_resolve_image by images" in ended.stdout
     assert "Nothing was stored" in ended.stdout
     document = json.loads(call(*REGISTER, "--dry-run", "--json").stdout)
