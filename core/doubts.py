@@ -12,6 +12,7 @@ from longshore.core.types import Confidence, HardwarePlan, ImageProfile, NodePro
 
 _IN_A_CLUSTER = "kubernetes.io/arch"
 """A label of every node of Kubernetes, which says itself how many GPUs there are to ask for."""
+_NOT_COUNTED = "which GPUs it has is not known"
 
 
 def doubts(
@@ -53,32 +54,40 @@ def _of_need(
     if need is None or need.confidence is Confidence.UNKNOWN:
         yield "whether the image needs a GPU is not known, and it would be tried without"
     elif need.value == "required":
-        has = "it has none" if _is_counted(node) else _not_counted(node)
+        has = "it has none" if _is_counted(node) else f"{_NOT_COUNTED}: {_why(node, 'gpus')}"
         yield f"the image seems to need a GPU, and would be tried without: {has}"
 
 
 def _of_gpus(plan: HardwarePlan, node: NodeProfile) -> Iterator[str]:
+    """Yield what is not known of GPUs, all that has one reason in one sentence."""
+    told: dict[str, list[str]] = {}
+    for what, why in _unknown_of_gpus(plan, node):
+        told.setdefault(why, []).append(what)
+    yield from (f"{'; '.join(each)}: {why}" for why, each in told.items())
+
+
+def _unknown_of_gpus(plan: HardwarePlan, node: NodeProfile) -> Iterator[tuple[str, str]]:
     if not plan.gpu_count:
         return
     if not _is_counted(node):
-        yield _not_counted(node)
-    else:
-        yield from _of_kinds(plan, gpus_of(node), node)
+        yield _NOT_COUNTED, _why(node, "gpus")
+    elif sum(_does(plan, each) for each in gpus_of(node)) < plan.gpu_count:
+        yield from _unknown_kinds(plan, gpus_of(node), node)
     if plan.min_driver and driver_of(node) is None:
-        why = _why(node, "driver")
-        yield f"its NVIDIA driver is not known, and {plan.min_driver} or newer is needed: {why}"
+        needed = f"{plan.min_driver} or newer is needed"
+        yield f"its NVIDIA driver is not known, and {needed}", _why(node, "driver")
 
 
-def _of_kinds(plan: HardwarePlan, gpus: Sequence[Gpu], node: NodeProfile) -> Iterator[str]:
-    if sum(_does(plan, each) for each in gpus) >= plan.gpu_count:
-        return
+def _unknown_kinds(
+    plan: HardwarePlan, gpus: Sequence[Gpu], node: NodeProfile
+) -> Iterator[tuple[str, str]]:
     if plan.gpu_mem_floor_mib and any(each.memory_mib is None for each in gpus):
         needed = f"{plan.gpu_mem_floor_mib} MiB of each are needed"
         why = _unread(node, "memory_total_mib")
-        yield f"the memory of its GPUs is not known, and {needed}: {why}"
+        yield f"the memory of its GPUs is not known, and {needed}", why
     if plan.gpu_code and any(each.capability is None for each in gpus):
         why = _unread(node, "compute_capability")
-        yield f"whether its GPUs run the image's code is not known: {why}"
+        yield "whether its GPUs run the image's code is not known", why
 
 
 def _does(plan: HardwarePlan, gpu: Gpu) -> bool:
@@ -95,10 +104,6 @@ def _is_counted(node: NodeProfile) -> bool:
     fact = node.facts.get("gpus")
     known = fact is not None and fact.confidence is not Confidence.UNKNOWN
     return known or node.node.gpus > 0 or _IN_A_CLUSTER in node.node.labels
-
-
-def _not_counted(node: NodeProfile) -> str:
-    return f"which GPUs it has is not known: {_why(node, 'gpus')}"
 
 
 def _why(node: NodeProfile, name: str) -> str:

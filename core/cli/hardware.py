@@ -52,7 +52,7 @@ def hardware() -> None:
     """
 
 
-@hardware.command()
+@hardware.command(short_help="Tell what this machine has, or where an image fits.")
 @click.argument("image", required=False)
 @click.option(
     "--cluster", is_flag=True, help="The nodes are those of a running platform, not this machine."
@@ -90,7 +90,7 @@ def report(
     state: Path | None,
     **wishes: Any,
 ) -> None:
-    """Tell what this machine has; or what an image needs, and where it fits.
+    """Tell what this machine has, or what an image needs and where it fits.
 
     IMAGE is where it is, as docker pull takes it. Only its registry is asked, with the logins of
     plugins.toml: nothing is pulled, run or registered. Told are the facts of the image, the

@@ -97,7 +97,7 @@ def _rank(fit: Fit) -> tuple[int, float]:
 
 def _fit(fit: Fit) -> tuple[str, ...]:
     why = "; ".join(short_digests(each.why) for each in fit.reasons)
-    score = _NOTHING if fit.score is None else f"{fit.score:g}"
+    score = _NOTHING if fit.score is None else f"{fit.score:.0f}"
     return fit.node.node.name, fit.verdict, score, why
 
 
@@ -108,8 +108,8 @@ def _explain_fit(fit: Fit) -> None:
         by = f"{one_line(each.by)}: " if each.by else ""
         say(f"    {by}{one_line(each.why)}")
     if fit.scores is not None:
-        told = ", ".join(f"{plugin} {score:g}" for plugin, score in fit.scores.items())
-        say(f"    score {fit.score:g}: {one_line(told) or 'no plugin scores'}")
+        told = ", ".join(f"{plugin} {score:.3g}" for plugin, score in fit.scores.items())
+        say(f"    score {fit.score:.0f}: {one_line(told) or 'no plugin scores'}")
     print_sources(fit.node.facts, _PLACED_BY, indent=4)
 
 

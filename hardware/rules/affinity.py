@@ -60,8 +60,8 @@ def affinity(known: Known, plan: HardwarePlan) -> HardwarePlan:
     if not unverified or not any(_asks_for_gpus(plan)):
         return plan
     why = (
-        f"unverified placement: {listed(unverified)} has GPUs of which nothing is known "
-        f"(no label {MEMORY_LABEL}, and none were read), and is taken all the same"
+        f"unverified placement: of the GPUs of {listed(unverified)} nothing is known "
+        f"(no label {MEMORY_LABEL}, and none were read), and they are taken all the same"
     )
     return ruled(plan, "unverified-placement", "unknown", why, warnings=[why])
 

@@ -79,6 +79,15 @@ def test_gpus_of_unknown_kind_where_the_kind_matters() -> None:
     )
 
 
+def test_what_has_one_reason_is_one_sentence() -> None:
+    wanted = {"gpu_mem_floor_mib": 9000, "gpu_code": CODE, "min_driver": 580}
+    [only] = told(labelled(gpus=1), gpu_count=1, **wanted)
+    memory, code, driver = only.split("; ")
+    assert memory == "the memory of its GPUs is not known, and 9000 MiB of each are needed"
+    assert code == "whether its GPUs run the image's code is not known"
+    assert driver.endswith("is not known, and 580 or newer is needed: no plugin tells")
+
+
 def test_one_of_two_gpus_that_is_known_to_do_is_enough_for_one() -> None:
     gpu = {"name": "T4", "memory_total_mib": 15360, "compute_capability": "7.5"}
     lost = {"name": "T4", "unread": {"memory_total_mib": "it fell off the bus"}}

@@ -380,7 +380,9 @@ def test_a_node_that_is_taken_without_knowing_its_gpus_is_worth_a_warning() -> N
     spec = {"resources": {"gpu_memory": "10Gi"}}
     bare = planned(profile(ONNXRUNTIME), (labelled(),), **spec)
     assert verdicts(bare)["unverified-placement"] == "unknown"
-    assert any(each.startswith("unverified placement: n has GPUs") for each in bare.warnings)
+    assert any(
+        each.startswith("unverified placement: of the GPUs of n nothing") for each in bare.warnings
+    )
     for known in (labelled(T4), node(T4)):
         made = planned(profile(ONNXRUNTIME), (known,), **spec)
         assert "unverified-placement" not in verdicts(made)
