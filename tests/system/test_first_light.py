@@ -177,6 +177,23 @@ def test_everything_that_reads_speaks_json(up: Up, behave: str) -> None:
     assert planned["version"]["key"] == {"name": "behave", "version": "2"}
 
 
+def test_the_report_says_of_nodes_what_a_registration_does(
+    up: Up, behave: str, tmp_path: Path
+) -> None:
+    wishes = ("--cpu", "1", "--memory", "256Mi")
+    placed = up.json("register", "behave", "1", behave, *wishes, "--dry-run")["version"][
+        "placement"
+    ]
+    folder = ("--state", str(tmp_path / "cache"))
+    told = up.json("hardware", "report", behave, "--cluster", *wishes, *folder)
+    assert told["plan"] == placed["plan"]
+    assert placed["nodes"] == [
+        {"name": each["name"], "score": each["score"]} for each in told["nodes"]
+    ]
+    refused = up.json("hardware", "report", behave, "--cluster", "--memory", "99Ti", *folder)
+    assert {each["verdict"] for each in refused["nodes"]} == {"does not fit"}
+
+
 @pytest.mark.parametrize("name", ["Iris", "-iris", "a" * 64, "i ris", "iris;ls", "../iris"])
 def test_a_bad_name_is_refused_with_the_rule_everywhere(up: Up, name: str) -> None:
     rule = "a model's name is a DNS label"
