@@ -139,6 +139,16 @@ def test_the_users_wish_wins_and_the_evidence_against_it_is_shown() -> None:
     )
 
 
+def test_evidence_says_what_a_node_could_not_be_compared_with() -> None:
+    nothing = planned(profile({}), (node(),))
+    assert evidence(nothing, "gpu-target") == (
+        "no GPU asked for; whether the image uses a GPU is unknown: nothing tells"
+    )
+    wished = planned(profile(ONNXRUNTIME), (node(),), resources={"gpu_memory": "1Gi"})
+    assert evidence(wished, "gpu-memory") == "1024 MiB asked for; of no GPU its memory is known"
+    assert evidence(wished, "gpu-driver").endswith("; no node has a GPU")
+
+
 # --- gpu-memory -----------------------------------------------------------------------------------
 
 
