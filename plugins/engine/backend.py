@@ -67,7 +67,10 @@ NEEDS_WRITABLE_ROOT = (
 )
 
 TRIES = 3
-"""Of a start that met another container's name or port."""
+"""Of a start that met another container's name or port, or an image that came or went."""
+
+PAUSE = 0.5
+"""Seconds until the next try of a start that met such an image."""
 
 REMOVED_AT_ONCE = 32
 
@@ -351,6 +354,8 @@ class EngineBackend:
                     await client.remove(container)
                 if _NO_INIT.search(error.message):
                     self._init = False
+                elif error.stumbled:
+                    await asyncio.sleep(PAUSE)
                 elif not error.conflicts and not _PORT_TAKEN.search(error.message):
                     break
             else:

@@ -36,9 +36,13 @@ MOST_BYTES = 32 << 20
 LONGEST_LINE = 1 << 20
 """Bytes of the longest line in a JSON stream."""
 
+LOOK_AGAIN = (0.1, 0.3, 1.0, 2.0)
+"""Seconds between looks for an image, where the engine stumbles over others."""
+
 _NOT_FOUND = 404
-_IMAGE_WENT = "image not known"
+_STUMBLES = ("image not known", "locating item named")
 _CONFLICT = 409
+_INTERNAL = 500
 _UNCHANGED = 304
 _FIRST_ERROR = 400
 
@@ -61,6 +65,15 @@ class EngineError(Exception):
         """Whether what was asked for is not there."""
         # Podman calls it an internal error where a container vanishes during the call.
         return self.status == _NOT_FOUND or "no such container" in self.message.lower()
+
+    @property
+    def stumbled(self) -> bool:
+        """Whether the engine fell over an image, any one, that came or went while it looked.
+
+        Podman reads all images to find one by its digest.
+        """
+        words = self.message.lower()
+        return self.status >= _INTERNAL and any(each in words for each in _STUMBLES)
 
     @property
     def conflicts(self) -> bool:
@@ -225,13 +238,17 @@ class Client:
 
     async def has_image(self, reference: str) -> bool:
         """Return whether the engine has the image already."""
-        try:
-            await self._short("GET", f"/images/{reference}/json")
-        except EngineError as error:
-            # Podman stumbles over one that goes while it looks.
-            if error.gone or _IMAGE_WENT in error.message.lower():
-                return False
-            raise
+        for pause in (*LOOK_AGAIN, None):
+            try:
+                await self._short("GET", f"/images/{reference}/json")
+            except EngineError as error:
+                if error.gone:
+                    return False
+                if not error.stumbled or pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                break
         return True
 
     @asynccontextmanager

@@ -158,16 +158,16 @@ class BackendPromises:
         assert replica.reason.startswith("exited with code 0")
 
     async def test_never_healthy(self, backend: Backend, workload: Build) -> None:
-        await backend.apply(workload(env={"HEALTH": "500"}, startup=1.5))
+        await backend.apply(workload(env={"HEALTH": "500"}, startup=5))
         (replica,) = await eventually(backend, exited)
-        assert replica.reason == "not ready within 1.5 s: GET /health answered 500"
+        assert replica.reason == "not ready within 5 s: GET /health answered 500"
         assert replica.log_tail == ("behave starts", "behave listens")
         assert (await replicas(backend))[0].reason == replica.reason
 
     async def test_path_that_is_not_there(self, backend: Backend, workload: Build) -> None:
-        await backend.apply(workload(health_path="/nowhere", startup=1.5))
+        await backend.apply(workload(health_path="/nowhere", startup=5))
         (replica,) = await eventually(backend, exited)
-        assert replica.reason == "not ready within 1.5 s: GET /nowhere answered 404"
+        assert replica.reason == "not ready within 5 s: GET /nowhere answered 404"
 
     async def test_path_that_need_not_be_there(self, backend: Backend, workload: Build) -> None:
         await backend.apply(workload(health_path="/nowhere", health_required=False))
