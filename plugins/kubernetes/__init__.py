@@ -4,12 +4,18 @@ Off unless plugins.toml lists it, or ``[longshore] backend = "kubernetes"`` choo
 """
 
 import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from longshore.core.errors import StartRefused
 from longshore.core.hookspecs import hookimpl
 from longshore.core.protocols import Backend
 from longshore.core.settings import Settings as PlatformSettings
+from longshore.core.types import Evidence, Node
 from longshore.plugins.kubernetes.settings import KubernetesSettings
+
+if TYPE_CHECKING:
+    from longshore.plugins.kubernetes.backend import KubernetesBackend
 
 
 class Plugin:
@@ -23,6 +29,7 @@ class Plugin:
 
     def __init__(self, settings: KubernetesSettings) -> None:
         self._settings = settings
+        self._backend: KubernetesBackend | None = None
 
     @hookimpl
     def longshore_backend(self, settings: PlatformSettings) -> Backend:
@@ -37,4 +44,10 @@ class Plugin:
                 f"the plugin kubernetes needs the official client, and {error.name} is missing",
                 hint="Install it: pip install 'longshore[kubernetes]'",
             ) from error
-        return KubernetesBackend(settings, self._settings, environment=os.environ)
+        self._backend = KubernetesBackend(settings, self._settings, environment=os.environ)
+        return self._backend
+
+    @hookimpl
+    def longshore_profile_node(self, node: Node) -> Mapping[str, Evidence] | None:
+        """Tell the GPUs of a node that can be claimed, where GPUs are claimed."""
+        return self._backend.facts(node) if self._backend else None

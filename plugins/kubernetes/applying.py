@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from longshore.core.errors import Unavailable, WorkloadFailed
 from longshore.core.types import ReplicaState, Workload
+from longshore.plugins.kubernetes.allocation import refuse_without_claims
 from longshore.plugins.kubernetes.client import SCALE_MANAGER, ApiError
 from longshore.plugins.kubernetes.cluster import Cluster
 from longshore.plugins.kubernetes.kinds import (
     AUTOSCALER,
+    CLAIM_TEMPLATE,
     DEPLOYMENT,
     NAMESPACE,
     NODE,
@@ -90,10 +92,14 @@ class Applier:
         name, wish = wanted.name, manifests(wanted)
         if not workload.replicas and not wanted.autoscaled and not self._deployment(name):
             return
+        if wanted.claims_gpus:
+            await refuse_without_claims(self._client)
         for kind in wish:
             await self._refuse_strangers(kind, name)
         for kind in OURS:
             if kind in wish:
+                if kind is CLAIM_TEMPLATE:
+                    await self._make_way(kind, wish[kind])
                 await self._apply(kind, wish[kind])
             elif kind is SECRET or (kind in self._caches and self._caches[kind].get(name)):
                 await self._client.delete(kind, name)
@@ -266,6 +272,16 @@ class Applier:
                 hint="It is left alone. Remove it or give Longshore another namespace, then: "
                 f"longshore wake NAME:VERSION. See it: kubectl get {kind.plural} {name}",
             )
+
+    async def _make_way(self, kind: Kind, manifest: Json) -> None:
+        """Remove an object whose spec can never change, and is another one.
+
+        Pods that are there keep the claims that were made from it.
+        """
+        name = manifest["metadata"]["name"]
+        has = self._caches[kind].get(name)
+        if has and next(differences(manifest["spec"], has["spec"]), None) is not None:
+            await self._client.delete(kind, name)
 
     async def _apply(self, kind: Kind, manifest: Json) -> None:
         try:

@@ -30,19 +30,31 @@ from longshore.core.errors import (
 )
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
-from longshore.core.types import Endpoint, Load, Node, Version, Workload, WorkloadStatus
+from longshore.core.types import (
+    Endpoint,
+    Evidence,
+    Load,
+    Node,
+    Version,
+    Workload,
+    WorkloadStatus,
+)
+from longshore.plugins.kubernetes.allocation import published_gpus
 from longshore.plugins.kubernetes.applying import Applier
 from longshore.plugins.kubernetes.client import ApiError, Client
 from longshore.plugins.kubernetes.cluster import Cluster
 from longshore.plugins.kubernetes.connect import Connector
+from longshore.plugins.kubernetes.devices import device_facts
 from longshore.plugins.kubernetes.kinds import (
     AUTOSCALER,
     BUDGET,
+    CLAIM_TEMPLATE,
     DEPLOYMENT,
     NODE,
     OURS,
     POD,
     POLICY,
+    SECRET,
     SERVICE,
     SLICE,
     Json,
@@ -73,6 +85,9 @@ log = logging.getLogger(__name__)
 WATCHED = (DEPLOYMENT, POD, SLICE, SERVICE, AUTOSCALER, BUDGET, POLICY)
 VITAL = (DEPLOYMENT, POD, SLICE)
 """Without these nothing can be said about replicas."""
+
+OPTIONAL = (CLAIM_TEMPLATE,)
+"""A cluster may not serve these; versions that need none run all the same."""
 
 SYNC_WITHIN = 30.0
 """Seconds that the first look at everything may take."""
@@ -116,10 +131,13 @@ class KubernetesBackend:
         self._described = "no cluster yet"
         self._leads: Callable[[], bool] = lambda: True
         self._reading: Reading | None = None
+        self._devices: dict[str, tuple[Node, Mapping[str, Evidence]]] = {}
+        """By the node's name: what its GPUs tell, as they were read last."""
 
     async def open(self, installation: str) -> None:
         """Find the cluster, and look at everything of this installation in it."""
-        client, caches = await self._connect(installation, WATCHED)
+        kinds = (*WATCHED, *(OPTIONAL if self._own.claims_gpus else ()))
+        client, caches = await self._connect(installation, kinds)
         cluster = Cluster(
             owner=installation,
             client=client,
@@ -301,7 +319,22 @@ class KubernetesBackend:
         client = self._ready.cluster.client
         with _refused(Unavailable):
             answer = await client.get(client.path(NODE))
-        return [node_of(each) for each in answer["items"] if not each["spec"].get("unschedulable")]
+        taking = [each for each in answer["items"] if not each["spec"].get("unschedulable")]
+        if not self._own.claims_gpus:
+            return [node_of(each) for each in taking]
+        published = await published_gpus(client)
+        gpus = {
+            name: published.get(name, []) for each in taking if (name := each["metadata"]["name"])
+        }
+        nodes = [node_of(each, len(gpus[each["metadata"]["name"]])) for each in taking]
+        self._devices = {each.name: (each, device_facts(gpus[each.name])) for each in nodes}
+        return nodes
+
+    def facts(self, node: Node) -> Mapping[str, Evidence] | None:
+        """Return what is known of a node of this cluster by its GPUs; None where nothing is."""
+        known = self._devices.get(node.name)
+        # A node of another backend may be called the same.
+        return known[1] if known and known[0] == node else None
 
     async def _revive(self, workload: Workload) -> None:
         try:
@@ -318,9 +351,10 @@ class KubernetesBackend:
     # --- small things -------------------------------------------------------------------------
 
     async def _remove(self, opened: _Opened, name: str) -> None:
-        client = opened.cluster.client
+        client, caches = opened.cluster.client, opened.cluster.caches
+        used = [kind for kind in OURS if kind is SECRET or kind in caches]
         # The Deployment last: as long as it is there, whatever is left of the version is seen.
-        for kind in sorted(OURS, key=lambda kind: kind is DEPLOYMENT):
+        for kind in sorted(used, key=lambda kind: kind is DEPLOYMENT):
             if await self._is_ours(opened, kind, name):
                 await client.delete(kind, name)
         opened.applier.forget(name)
@@ -372,6 +406,8 @@ async def _synced(caches: Iterable[Cache]) -> None:
         async with asyncio.timeout(SYNC_WITHIN):
             for cache in caches:
                 while not cache.synced.is_set():
+                    if cache.problem and cache.kind in OPTIONAL:
+                        break
                     if cache.problem:
                         raise cache.problem
                     await asyncio.sleep(0.02)

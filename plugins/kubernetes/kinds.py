@@ -34,6 +34,9 @@ SLICE = Kind("EndpointSlice", "apis/discovery.k8s.io/v1", "endpointslices")
 AUTOSCALER = Kind("HorizontalPodAutoscaler", "apis/autoscaling/v2", "horizontalpodautoscalers")
 BUDGET = Kind("PodDisruptionBudget", "apis/policy/v1", "poddisruptionbudgets")
 POLICY = Kind("NetworkPolicy", "apis/networking.k8s.io/v1", "networkpolicies")
+CLAIM_TEMPLATE = Kind("ResourceClaimTemplate", "apis/resource.k8s.io/v1", "resourceclaimtemplates")
+DEVICE_CLASS = Kind("DeviceClass", "apis/resource.k8s.io/v1", "deviceclasses", namespaced=False)
+DEVICE_SLICE = Kind("ResourceSlice", "apis/resource.k8s.io/v1", "resourceslices", namespaced=False)
 
-OURS = (SECRET, POLICY, SERVICE, BUDGET, DEPLOYMENT, AUTOSCALER)
+OURS = (SECRET, POLICY, SERVICE, BUDGET, CLAIM_TEMPLATE, DEPLOYMENT, AUTOSCALER)
 """What one version may be made of, in the order in which it is applied."""

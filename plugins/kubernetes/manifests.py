@@ -10,9 +10,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 
+from longshore.plugins.kubernetes.claims import claim_spec
 from longshore.plugins.kubernetes.kinds import (
     AUTOSCALER,
     BUDGET,
+    CLAIM_TEMPLATE,
     DEPLOYMENT,
     POLICY,
     SECRET,
@@ -44,6 +46,7 @@ def manifests(wanted: Wanted) -> dict[Kind, Json]:
         POLICY: network_policy(wanted),
         SERVICE: service(wanted),
         BUDGET: disruption_budget(wanted),
+        CLAIM_TEMPLATE: claim_template(wanted),
         DEPLOYMENT: deployment(wanted),
         AUTOSCALER: autoscaler(wanted),
     }
@@ -154,6 +157,13 @@ def network_policy(wanted: Wanted) -> Json | None:
         "ingress": [{"from": peers, "ports": [{"port": PORT, "protocol": "TCP"}]}],
     }
     return _object(POLICY, wanted, spec)
+
+
+def claim_template(wanted: Wanted) -> Json | None:
+    """Return the ResourceClaimTemplate of a version whose pods claim their GPUs."""
+    if not wanted.claims_gpus:
+        return None
+    return _object(CLAIM_TEMPLATE, wanted, claim_spec(wanted.workload))
 
 
 def pull_secret(wanted: Wanted) -> Json | None:

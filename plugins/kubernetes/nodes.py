@@ -32,15 +32,20 @@ def quantity(text: str) -> Decimal:
     return Decimal(found[1]) * _FACTORS.get(found[2], Decimal(0)) if found else Decimal(0)
 
 
-def node_of(item: Json) -> Node:
-    """Return what a node gives to pods: its capacity less what is kept for the system."""
+def node_of(item: Json, claimable: int | None = None) -> Node:
+    """Return what a node gives to pods: its capacity less what is kept for the system.
+
+    Args:
+        item: the node.
+        claimable: how many GPUs it has for claims; None where they are counted instead.
+    """
     gives, about = item["status"]["allocatable"], item["status"]["nodeInfo"]
     return Node(
         name=item["metadata"]["name"],
         architecture=about["architecture"],
         cpu_millicores=int(quantity(gives["cpu"]) * 1000),
         memory_mib=int(quantity(gives["memory"]) / 2**20),
-        gpus=int(quantity(gives.get(GPU, "0"))),
+        gpus=int(quantity(gives.get(GPU, "0"))) if claimable is None else claimable,
         labels=item["metadata"].get("labels") or {},
         images=tuple(
             name for each in item["status"].get("images") or () for name in each.get("names") or ()

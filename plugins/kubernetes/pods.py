@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from longshore.core.errors import WorkloadFailed
 from longshore.core.types import Workload
 from longshore.plugins.kubernetes.affinity import scheduling
+from longshore.plugins.kubernetes.claims import CLAIM, without_gpu_labels
 from longshore.plugins.kubernetes.kinds import Json
 from longshore.plugins.kubernetes.labels import (
     FINGERPRINT,
@@ -55,7 +56,11 @@ def pod_template(wanted: Wanted) -> Json:
     }
     if wanted.login is not None:
         spec["imagePullSecrets"] = [{"name": wanted.name}]
-    spec |= scheduling(workload, wanted.nodes)
+    if wanted.claims_gpus:
+        spec["resourceClaims"] = [{"name": CLAIM, "resourceClaimTemplateName": wanted.name}]
+        spec |= scheduling(without_gpu_labels(workload), wanted.nodes)
+    else:
+        spec |= scheduling(workload, wanted.nodes)
     annotations = {
         FINGERPRINT: workload.fingerprint,
         HEALTH_PATH: workload.health_path,
@@ -103,8 +108,13 @@ def _container(wanted: Wanted) -> Json:
     if wanted.settings.drain:
         # By when the signal comes, no router sends requests here any more.
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": wanted.settings.drain}}}
-    if amounts := _resources(workload):
-        container["resources"] = {"limits": amounts, "requests": amounts}
+    resources: Json = {}
+    if amounts := _amounts(wanted):
+        resources = {"limits": amounts, "requests": amounts}
+    if wanted.claims_gpus:
+        resources["claims"] = [{"name": CLAIM}]
+    if resources:
+        container["resources"] = resources
     return container
 
 
@@ -177,13 +187,13 @@ def _probes(workload: Workload) -> Json:
     }
 
 
-def _resources(workload: Workload) -> dict[str, str]:
-    amounts = {}
+def _amounts(wanted: Wanted) -> dict[str, str]:
+    workload, amounts = wanted.workload, {}
     if workload.cpu_millicores is not None:
         amounts["cpu"] = f"{workload.cpu_millicores}m"
     if workload.memory_mib is not None:
         amounts["memory"] = f"{workload.memory_mib}Mi"
-    if workload.gpu_count:
+    if workload.gpu_count and not wanted.claims_gpus:
         amounts[GPU] = str(workload.gpu_count)
     return amounts
 

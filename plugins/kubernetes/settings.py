@@ -51,6 +51,9 @@ class KubernetesSettings(BaseModel):
     prepull: Annotated[int, Field(ge=0, le=100)] = 0
     """On how many nodes, the best of its placement first, a version's image is pulled ahead; on
     none by default, because it takes space on their disks."""
+    gpu_allocation: Literal["device-plugin", "dra"] = "device-plugin"
+    """How pods get GPUs: counted by NVIDIA's device plugin, or claimed by what each must be, by
+    dynamic resource allocation."""
     autoscale_on: Literal["requests", "cpu"] = "requests"
     """What a HorizontalPodAutoscaler goes by: requests in flight per pod, or CPU utilisation."""
     cpu_utilisation: Annotated[int, Field(ge=1, le=100)] = 70
@@ -65,6 +68,11 @@ class KubernetesSettings(BaseModel):
     """Certificate to serve them with, in PEM; its authority stands in the APIService."""
     metrics_key: Path | None = None
     """Its key, in PEM."""
+
+    @property
+    def claims_gpus(self) -> bool:
+        """Whether GPUs are claimed, and not counted."""
+        return self.gpu_allocation == "dra"
 
     @model_validator(mode="after")
     def _metrics_need_a_certificate(self) -> Self:

@@ -1,16 +1,24 @@
 """Objects that have the name of one of ours and belong to somebody else: they are left alone."""
 
-from longshore.plugins.kubernetes.client import FIELD_MANAGER, Client
+from longshore.plugins.kubernetes.client import FIELD_MANAGER, ApiError, Client
 from longshore.plugins.kubernetes.kinds import Json, Kind
 from longshore.plugins.kubernetes.labels import OWNER
+
+_NOT_SERVED = 404
 
 
 async def found(client: Client, kind: Kind, name: str) -> Json | None:
     """Return an object by its name, whoever it belongs to; None where there is none.
 
-    It is asked for as a list, so that no further right is needed.
+    It is asked for as a list, so that no further right is needed. Of a kind that the cluster does
+    not serve, there is none.
     """
-    answer = await client.get(client.path(kind), {"fieldSelector": f"metadata.name={name}"})
+    try:
+        answer = await client.get(client.path(kind), {"fieldSelector": f"metadata.name={name}"})
+    except ApiError as error:
+        if error.status == _NOT_SERVED:
+            return None
+        raise
     items = answer.get("items") or ()
     return items[0] if items else None
 

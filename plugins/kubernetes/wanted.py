@@ -26,6 +26,11 @@ class Wanted:
     """Whether a HorizontalPodAutoscaler sets the number of replicas."""
 
     @property
+    def claims_gpus(self) -> bool:
+        """Whether its pods get their GPUs by claims."""
+        return self.settings.claims_gpus and self.workload.gpu_count > 0
+
+    @property
     def name(self) -> str:
         """What all its objects are called."""
         return object_name(self.owner, self.workload.key)
