@@ -352,7 +352,12 @@ class KubernetesBackend:
 
     async def _remove(self, opened: _Opened, name: str) -> None:
         client, caches = opened.cluster.client, opened.cluster.caches
-        used = [kind for kind in OURS if kind is SECRET or kind in caches]
+        # Of what could never be looked at, there is none.
+        used = [
+            kind
+            for kind in OURS
+            if kind is SECRET or (kind in caches and caches[kind].synced.is_set())
+        ]
         # The Deployment last: as long as it is there, whatever is left of the version is seen.
         for kind in sorted(used, key=lambda kind: kind is DEPLOYMENT):
             if await self._is_ours(opened, kind, name):

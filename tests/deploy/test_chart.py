@@ -162,6 +162,20 @@ def test_rights_are_those_that_are_shown_to_be_used(objects: Objects) -> None:
             assert [each["name"] for each in manifest["subjects"]] == ["longshore-controller"]
 
 
+def test_rights_to_claim_gpus_are_given_where_they_are_claimed(needed: dict[str, Any]) -> None:
+    claims = by_name((REPOSITORY / "deploy" / "kubernetes" / "rights-dra.yaml").read_text())
+    counting = Helm("apart", needed).objects()
+    claiming = Helm("apart", {**needed, "kubernetes": {"gpu_allocation": "dra"}}).objects()
+    roles = {("Role", "longshore-dra"), ("ClusterRole", "longshore-dra-apart")}
+    bindings = {(f"{kind}Binding", name) for kind, name in roles}
+    assert set(claiming) - set(counting) == roles | bindings
+    for kind, name in roles:
+        assert claiming[kind, name]["rules"] == claims[kind, "longshore-dra"]["rules"]
+        binding = claiming[f"{kind}Binding", name]
+        assert binding["roleRef"]["name"] == name
+        assert [each["name"] for each in binding["subjects"]] == ["longshore-controller"]
+
+
 def test_what_is_switched_off_is_not_there(needed: dict[str, Any]) -> None:
     kinds = {kind for kind, _ in Helm("apart", {**needed, **LEAST}).objects()}
     assert kinds == {

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from examples_of import serving, version
 from parts.backends import IRIS, LOGIN, Build, eventually, exited, pinned, ready
+from parts.claimable import device_class
 from parts.images import push_image
 from parts.kubectl import Kubectl
 from parts.kubernetes_backend import KubernetesBackends, cluster_address, cluster_copy
@@ -18,14 +19,17 @@ from parts.routed import until
 from parts.tcp_proxy import TcpProxy
 from pydantic import SecretStr
 
-from longshore.core.errors import Unavailable
+from longshore.core.errors import Unavailable, WorkloadFailed
 from longshore.core.settings import RegistryLogin, Settings
 from longshore.core.types import Version
+from longshore.plugins.kubernetes import allocation
 from longshore.plugins.kubernetes.applying import Applier
 from longshore.plugins.kubernetes.backend import KubernetesBackend
 from longshore.plugins.kubernetes.client import ApiError, Client
 
-RIGHTS = Path(__file__).parents[3] / "deploy" / "kubernetes" / "rights.yaml"
+FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
+RIGHTS = FOLDER / "rights.yaml"
+CLAIMS = FOLDER / "rights-dra.yaml"
 
 _PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/v[^/]+(?:/namespaces/[^/]+)?/(?P<plural>[a-z_]+)"
@@ -36,13 +40,13 @@ Right = tuple[str, str, str]
 """API group, resource, verb."""
 
 
-def granted(account: str) -> set[Right]:
-    """Return what a service account may do."""
-    documents: list[dict[str, Any]] = list(yaml.safe_load_all(RIGHTS.read_text()))
+def granted(name: str, rights: Path = RIGHTS) -> set[Right]:
+    """Return what the roles of this name allow."""
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all(rights.read_text()))
     return {
         (group, resource, verb)
         for each in documents
-        if each["metadata"]["name"] == account
+        if each["metadata"]["name"] == name
         for rule in each.get("rules") or ()
         for group in rule["apiGroups"]
         for resource in rule["resources"]
@@ -70,17 +74,31 @@ def rights_of(call: Any, status: int) -> set[Right]:
 @pytest.fixture
 def given(kubectl: Kubectl) -> Iterator[None]:
     """The rights, in a namespace of the test's."""
+    kubectl.run("create", "namespace", kubectl.namespace)
+    give(kubectl, RIGHTS)
+    yield
+    for kind in ("clusterrolebinding", "clusterrole"):
+        kubectl.run("delete", kind, kubectl.namespace)
+
+
+@pytest.fixture
+def given_claims(kubectl: Kubectl, given: None) -> Iterator[None]:
+    """The rights to claim GPUs, besides."""
+    give(kubectl, CLAIMS)
+    yield
+    for kind in ("clusterrolebinding", "clusterrole"):
+        kubectl.run("delete", kind, f"{kubectl.namespace}-dra")
+
+
+def give(kubectl: Kubectl, rights: Path) -> None:
+    """Apply rights, in a namespace of the test's."""
     unique = kubectl.namespace
-    text = RIGHTS.read_text().replace("namespace: longshore", f"namespace: {unique}")
+    text = rights.read_text().replace("namespace: longshore", f"namespace: {unique}")
     # What is not in the namespace needs a name of its own.
     text = re.sub(
         r"(kind: ClusterRole(?:Binding)?\n(?:metadata:\n)?  name: )longshore", rf"\1{unique}", text
     )
-    kubectl.run("create", "namespace", unique)
     kubectl.run("apply", "--filename=-", given=text)
-    yield
-    for kind in ("clusterrolebinding", "clusterrole"):
-        kubectl.run("delete", kind, unique)
 
 
 @pytest.fixture
@@ -211,3 +229,45 @@ async def test_the_rights_suffice_and_each_is_used(
     await backend.delete(IRIS)
     assert used == granted("longshore")
     assert kubectl.names("deployments") == []
+
+
+@pytest.fixture
+def own_class(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A DeviceClass of the test's, instead of that which all who claim GPUs share."""
+    kubectl.apply(device_class(kubectl.namespace))
+    monkeypatch.setattr(allocation, "CLASS", kubectl.namespace)
+    yield
+    kubectl.run("delete", "deviceclass", kubectl.namespace)
+
+
+@pytest.mark.kubernetes
+@pytest.mark.usefixtures("given_claims", "own_class")
+async def test_to_claim_gpus_needs_little_more_and_all_of_that(
+    backends: KubernetesBackends,
+    workload: Build,
+    limited: Callable[[str], str],
+    used: set[Right],
+    kubectl: Kubectl,
+) -> None:
+    backend = await backends.open(kubeconfig=limited("longshore"), gpu_allocation="dra")
+    await backend.nodes()
+    await backend.apply(workload(gpu_count=1))
+    assert kubectl.names("resourceclaimtemplates.v1.resource.k8s.io")
+    await backend.delete(IRIS)
+    assert kubectl.names("resourceclaimtemplates.v1.resource.k8s.io") == []
+    more = granted("longshore-dra", CLAIMS)
+    assert {each for each in used if each[0] == "resource.k8s.io"} == more
+    assert used - more <= granted("longshore")
+
+
+@pytest.mark.kubernetes
+async def test_without_these_rights_a_version_that_claims_says_so(
+    backends: KubernetesBackends, workload: Build, limited: Callable[[str], str]
+) -> None:
+    backend = await backends.open(kubeconfig=limited("longshore"), gpu_allocation="dra")
+    with pytest.raises(WorkloadFailed, match="may not list DeviceClasses") as refused:
+        await backend.apply(workload(gpu_count=1))
+    assert "rights-dra.yaml" in refused.value.hint
+    await backend.apply(workload())
+    await eventually(backend, ready)
+    await backend.delete(IRIS)
