@@ -13,6 +13,10 @@ from longshore.plugins.kubernetes.kinds import Json
 from longshore.plugins.kubernetes.labels import HEALTH_PATH, STARTUP
 from longshore.plugins.kubernetes.pods import CONTAINER, PROBE_TIMEOUT
 
+CREATING = "ContainerCreating"
+"""Why a container waits that its node has not made yet: volumes, devices or the network are not
+ready, or the image is pulled."""
+
 REMEMBERED = timedelta(minutes=10)
 """How long a restart is told of that went well."""
 
@@ -42,6 +46,8 @@ class Told:
     """What the kubelet wrote of the probe that failed last."""
     killed_by: str = ""
     """Which probe the kubelet ended the last container for: ``startup``, ``liveness`` or none."""
+    hindered: str = ""
+    """What the kubelet wrote last of why it makes no container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,10 @@ def _waiting(
         return _stuck(failed)
     if reason in _CONFIG:
         return _stuck(_refused(message, _command(pod)))
+    if reason == CREATING and told.hindered:
+        return Finding(
+            ReplicaState.STARTING, f"its node does not get it ready: {quoted(told.hindered)}"
+        )
     return _again(pod, (container.get("lastState") or {}).get("terminated"), told)
 
 
@@ -299,6 +309,15 @@ def killer(events: Sequence[Json], since: datetime | None) -> tuple[str, str]:
         elif each.get("reason") == "Killing" and "failed" in message and not _before(each, since):
             killed_by = next((which for which in ("startup", "liveness") if which in message), "")
     return probe, killed_by
+
+
+def hindrance(events: Sequence[Json]) -> str:
+    """Return from a pod's events what its kubelet complained of last; empty where of nothing."""
+    for each in sorted(events, key=_event_time, reverse=True):
+        by = each.get("reportingComponent") or (each.get("source") or {}).get("component")
+        if by == "kubelet" and each.get("type") == "Warning":
+            return str(each.get("message") or "")
+    return ""
 
 
 def moment(text: str | None) -> datetime | None:

@@ -19,10 +19,12 @@ from longshore.plugins.kubernetes.labels import WORKLOAD, WRITABLE_ROOT
 from longshore.plugins.kubernetes.logs import past
 from longshore.plugins.kubernetes.pods import AS_REGISTERED, NOT_WRITABLE
 from longshore.plugins.kubernetes.reasons import (
+    CREATING,
     Finding,
     Told,
     container_status,
     finding,
+    hindrance,
     killer,
     last_end,
     moment,
@@ -36,6 +38,9 @@ LINES_READ = 200
 
 EVENTS_ARRIVE_WITHIN = timedelta(seconds=3)
 """After the end that they tell of; until then it is worth asking again."""
+
+PREPARED_WITHIN = timedelta(seconds=10)
+"""After a node was found; from then on it is worth asking why a container is not there."""
 
 REVIVED = "started again with a writable root file system, which it needs"
 
@@ -108,7 +113,7 @@ class Replicas:
         asking = []
         for uid, pod in present.items():
             known = self._known.setdefault(uid, _Known())
-            about = _worth_asking(pod, known)
+            about = _worth_asking(pod, known, self._now())
             if about and about != known.asked_about:
                 asking.append(self._ask(pod, known, about))
         await asyncio.gather(*asking)
@@ -185,7 +190,9 @@ class Replicas:
             log.debug("%s: %s", pod["metadata"]["name"], error)
             return
         probe, killed_by = killer(events, moment((ended or {}).get("startedAt")))
-        known.told = Told(tail_of(lines), probe, killed_by if ended else "")
+        known.told = Told(
+            tail_of(lines), probe, killed_by if ended else "", "" if ended else hindrance(events)
+        )
         at = moment((ended or {}).get("finishedAt"))
         if killed_by or at is None or self._now() - at > EVENTS_ARRIVE_WITHIN:
             known.asked_about = about
@@ -206,7 +213,7 @@ class Replicas:
         return events
 
 
-def _worth_asking(pod: Json, known: _Known) -> str:
+def _worth_asking(pod: Json, known: _Known, now: datetime) -> str:
     """Return what has to be asked for, as a name for it; empty where nothing has."""
     if ended := last_end(pod):
         return f"{ended.get('containerID')} {ended.get('finishedAt')}"
@@ -214,6 +221,11 @@ def _worth_asking(pod: Json, known: _Known) -> str:
     condition = next((each for each in ready if each["type"] == "Ready"), None)
     if known.was_ready and condition and condition["status"] == "False":
         return f"unready {condition.get('lastTransitionTime')}"
+    waiting = ((container_status(pod) or {}).get("state") or {}).get("waiting") or {}
+    since = _scheduled_at(pod)
+    if waiting.get("reason") == CREATING and since and now - since > PREPARED_WITHIN:
+        # What holds it up may change, so it is asked again.
+        return f"not made, look {(now - since) // PREPARED_WITHIN}"
     return ""
 
 

@@ -119,6 +119,21 @@ async def test_an_older_driver_will_not_do(
         await eventually(backend, waits, within=60)
 
 
+async def test_a_node_without_the_driver_says_why_there_is_no_container(
+    backends: KubernetesBackends, workload: Build, kubectl: Kubectl
+) -> None:
+    def told(found: tuple[Replica, ...]) -> bool:
+        return bool(found) and "its node does not get it ready" in found[0].reason
+
+    backend = await claiming(backends)
+    with published(kubectl, BOTH):
+        await backend.apply(made(workload, planned_for()))
+        (replica,) = await eventually(backend, told, within=90)
+        assert "gpu.nvidia.com" in replica.reason
+        assert replica.node
+        assert not replica.hopeless
+
+
 async def test_no_two_pods_get_one_gpu(
     backends: KubernetesBackends, workload: Build, kubectl: Kubectl
 ) -> None:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from longshore.core.errors import StartRefused, Unavailable
 from longshore.core.settings import Settings
+from longshore.core.types import Node
 from longshore.plugins.kubernetes import Plugin
 from longshore.plugins.kubernetes.settings import KubernetesSettings
 
@@ -35,6 +36,14 @@ async def test_backend_before_it_is_open(tmp_path: Path) -> None:
 def test_settings_are_checked(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         KubernetesSettings.model_validate(settings)
+
+
+def test_it_knows_nothing_of_nodes_of_others(tmp_path: Path) -> None:
+    plugin = Plugin(KubernetesSettings(gpu_allocation="dra"))
+    node = Node(name="a", architecture="amd64", cpu_millicores=1, memory_mib=1)
+    assert plugin.longshore_profile_node(node) is None
+    plugin.longshore_backend(Settings(state=tmp_path))
+    assert plugin.longshore_profile_node(node) is None
 
 
 def test_the_plugin_alone_imports_no_client() -> None:

@@ -12,6 +12,7 @@ from longshore.plugins.kubernetes.reasons import (
     Finding,
     Told,
     finding,
+    hindrance,
     killer,
     last_end,
     moment,
@@ -215,3 +216,28 @@ def test_a_deployment_that_cannot_make_pods() -> None:
     found = shortage({"status": {"conditions": [failing]}})
     assert found is not None
     assert found.message == "a quota of the namespace is used up: small"
+
+
+def test_a_node_that_makes_no_container_says_why() -> None:
+    def event(at: str, by: str = "kubelet", kind: str = "Warning", message: str = "") -> Any:
+        return {
+            "lastTimestamp": f"2026-11-24T06:39:{at}Z",
+            "source": {"component": by},
+            "type": kind,
+            "message": message or at,
+        }
+
+    scheduler = event("40", by="default-scheduler")
+    pulling = event("30", kind="Normal")
+    assert hindrance([]) == hindrance([pulling, scheduler]) == ""
+    told = [event("10"), event("20", message="no driver"), pulling, scheduler]
+    assert hindrance(told) == "no driver"
+    waiting = {"name": "model", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    pod = {**recorded("ready")["pod"], "status": {"containerStatuses": [waiting]}}
+
+    def seen(told: Told) -> Finding:
+        return finding(pod, routed=False, was_ready=False, told=told, login=None, now=AFTER)
+
+    assert seen(Told()) == Finding(ReplicaState.STARTING)
+    why = "its node does not get it ready: no driver"
+    assert seen(Told(hindered="no driver")) == Finding(ReplicaState.STARTING, why)
