@@ -72,6 +72,8 @@ TRIES = 3
 PAUSE = 0.5
 """Seconds until the next try of a start that met such an image."""
 
+CONFLICT = 409
+
 REMOVED_AT_ONCE = 32
 
 LOOKS = 2
@@ -347,6 +349,8 @@ class EngineBackend:
                 async with opened.allocator.chosen(workload) as devices:
                     config = with_devices(self._config(opened, workload), devices)
                     container = await client.create(container_name(workload.key), config)
+                    if await opened.allocator.is_shared(container, devices):
+                        raise EngineError(CONFLICT, "another container got the same GPU meanwhile")
                 await client.start(container)
             except EngineError as error:
                 failure = error

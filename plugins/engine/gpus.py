@@ -27,6 +27,9 @@ from longshore.core.types import NodeProfile, Workload
 GPUS = "io.longshore.gpus"
 """Label: the ids of a container's GPUs."""
 
+UNREAD = "unread"
+"""Instead of ids: the engine chose, and nobody knows which."""
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 _OVER = frozenset({"exited", "dead", "removing"})
@@ -37,11 +40,18 @@ class Devices:
     """What a container gets of this machine."""
 
     gpus: tuple[str, ...] = ()
-    """Their ids; where there are none, the engine chooses."""
+    """Their ids."""
+    unread: bool = False
+    """Whether it gets GPUs that nobody could look at: the engine chooses."""
     cpus: str = ""
     """Near the GPUs, as engines take them; empty: all."""
     memory_nodes: str = ""
     """NUMA nodes whose memory it uses; empty: all."""
+
+    @property
+    def held(self) -> frozenset[str]:
+        """What no other container may have."""
+        return frozenset((UNREAD,) if self.unread else self.gpus)
 
 
 class Lists(Protocol):
@@ -78,6 +88,24 @@ class Allocator:
             there = await self._profile()
             yield choose(workload, there, taken(await self._client.labelled(GPUS)))
 
+    async def is_shared(self, container: str, devices: Devices) -> bool:
+        """Return whether another container got some of these devices, too.
+
+        A Longshore that leads no more, or another installation, may choose at the same time. Of two
+        that look once their containers are there, at least the later one sees the other.
+
+        Args:
+            container: id of the one that was created with them.
+            devices: what it was created with.
+        """
+        if not devices.held:
+            return False
+        others = taken(
+            each for each in await self._client.labelled(GPUS) if each.get("Id") != container
+        )
+        unclear = devices.unread or UNREAD in others
+        return bool(others) if unclear else not others.isdisjoint(devices.held)
+
 
 def with_devices(config: Mapping[str, Any], devices: Devices) -> dict[str, Any]:
     """Return the configuration of a container that gets these devices, and sees no others.
@@ -86,6 +114,8 @@ def with_devices(config: Mapping[str, Any], devices: Devices) -> dict[str, Any]:
     """
     host, env = dict(config["HostConfig"]), list(config["Env"])
     labels = dict(config["Labels"])
+    if devices.unread:
+        labels[GPUS] = UNREAD
     if devices.gpus:
         ids = ",".join(devices.gpus)
         labels[GPUS] = ids
@@ -118,12 +148,19 @@ def choose(workload: Workload, node: NodeProfile, held: Collection[str]) -> Devi
     The smallest that will do, of one NUMA node if that has enough of them.
 
     Raises:
-        WorkloadFailed: not enough are free.
+        WorkloadFailed: not enough are free, or nobody can tell.
     """
     there = [each for each in gpus_of(node) if each.uuid]
+    if UNREAD in held or (held and not there):
+        # An engine that chooses takes the first ones each time.
+        raise WorkloadFailed(
+            "another container has GPUs, and which ones are free is not known, since the GPUs of "
+            "this machine could not be read",
+            hint="Let Longshore see NVIDIA's driver (longshore hardware report tells what is "
+            "missing), or put the version to sleep that holds them: longshore models.",
+        )
     if not there:
-        # Nobody could look: the engine chooses, and tells what it cannot.
-        return Devices()
+        return Devices(unread=True)
     floor = workload.gpu_mem_floor_mib or 0
     large = [each for each in there if each.memory_mib is None or each.memory_mib >= floor]
     free = sorted(
@@ -145,13 +182,24 @@ def choose(workload: Workload, node: NodeProfile, held: Collection[str]) -> Devi
         if place is not None and len(group) >= workload.gpu_count
     ]
     gpus = together[0] if together else free[: workload.gpu_count]
-    return _near(tuple(each.uuid for each in gpus), {each.numa_node for each in gpus}, node)
+    return _near(workload, gpus, node)
 
 
-def _near(gpus: tuple[str, ...], places: Collection[int | None], node: NodeProfile) -> Devices:
+def _near(workload: Workload, gpus: Sequence[Gpu], node: NodeProfile) -> Devices:
+    """Return GPUs with the CPUs and the memory beside them, as far as these are enough.
+
+    Kept to less memory than it may use, a container would be killed long before its limit.
+    """
+    ids = tuple(each.uuid for each in gpus)
     nodes = {each.id: each for each in numa_nodes_of(node)}
+    places = {each.numa_node for each in gpus}
     place = next(iter(places))
     if len(places) != 1 or len(nodes) == 1 or place not in nodes or not nodes[place].cpus:
-        return Devices(gpus)
-    has_memory = nodes[place].memory_mib != 0
-    return Devices(gpus, cpu_list(nodes[place].cpus), str(place) if has_memory else "")
+        return Devices(ids)
+    near = nodes[place]
+    if (workload.cpu_millicores or 0) > len(near.cpus) * 1000:
+        return Devices(ids)
+    has_memory = near.memory_mib != 0
+    enough = near.memory_mib is None or (workload.memory_mib or 0) <= near.memory_mib
+    memory = str(place) if has_memory and enough else ""
+    return Devices(ids, cpus=cpu_list(near.cpus), memory_nodes=memory)

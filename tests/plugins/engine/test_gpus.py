@@ -5,12 +5,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from engine_cli import EngineCli
+from parts.backends import Build, eventually, ready
 from parts.hardware import A10, A100_80, T4, labelled, node
 
 from longshore.core.errors import WorkloadFailed
 from longshore.core.names import VersionKey
 from longshore.core.types import NodeProfile, Workload
-from longshore.plugins.engine.gpus import Allocator, Devices, choose, taken, with_devices
+from longshore.plugins.engine.backend import EngineBackend
+from longshore.plugins.engine.gpus import (
+    UNREAD,
+    Allocator,
+    Devices,
+    choose,
+    taken,
+    with_devices,
+)
 
 TWO = [
     {"node": 0, "cpus": "0-3,8-11", "memory_mib": 4096},
@@ -18,7 +28,7 @@ TWO = [
 ]
 
 
-def workload(gpus: int = 1, floor: int | None = None) -> Workload:
+def workload(gpus: int = 1, floor: int | None = None, **fields: Any) -> Workload:
     return Workload(
         key=VersionKey("iris", "1"),
         image="x",
@@ -28,6 +38,7 @@ def workload(gpus: int = 1, floor: int | None = None) -> Workload:
         health_required=False,
         gpu_count=gpus,
         gpu_mem_floor_mib=floor,
+        **fields,
     )
 
 
@@ -45,12 +56,29 @@ def machine(*places: int | None, numa: Sequence[Any] = TWO) -> NodeProfile:
     return there.model_copy(update={"facts": facts})
 
 
+def near(gpus: tuple[str, ...], cpus: str, memory_nodes: str) -> Devices:
+    return Devices(gpus, cpus=cpus, memory_nodes=memory_nodes)
+
+
 def test_gpus_come_with_the_cpus_and_the_memory_near_them() -> None:
-    assert choose(workload(), machine(1, 0), ()) == Devices(("GPU-0",), "4-7", "1")
-    assert choose(workload(2), machine(0, 1, 0), ()) == Devices(("GPU-0", "GPU-2"), "0-3,8-11", "0")
+    assert choose(workload(), machine(1, 0), ()) == near(("GPU-0",), "4-7", "1")
+    assert choose(workload(2), machine(0, 1, 0), ()) == near(("GPU-0", "GPU-2"), "0-3,8-11", "0")
     assert choose(workload(2), machine(0, 1), ()) == Devices(("GPU-0", "GPU-1"))
     assert choose(workload(), machine(None), ()) == Devices(("GPU-0",))
     assert choose(workload(), machine(0, numa=TWO[:1]), ()) == Devices(("GPU-0",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "cpus", "memory_nodes"),
+    [
+        ({"cpu_millicores": 4000, "memory_mib": 4096}, "4-7", "1"),
+        ({"cpu_millicores": 4001}, "", ""),
+        ({"memory_mib": 4097}, "4-7", ""),
+    ],
+)
+def test_what_is_near_must_be_enough(fields: dict[str, int], cpus: str, memory_nodes: str) -> None:
+    chosen = choose(workload(**fields), machine(1, 0), ())
+    assert chosen == near(("GPU-0",), cpus, memory_nodes)
 
 
 def test_the_smallest_gpu_that_will_do_is_taken() -> None:
@@ -68,9 +96,14 @@ def test_where_too_few_are_free_it_says_how_many() -> None:
         choose(workload(floor=20000), node(T4), ())
 
 
-def test_where_nobody_knows_the_gpus_the_engine_chooses() -> None:
-    assert choose(workload(), labelled(), ()) == Devices()
-    assert choose(workload(), node(), ()) == Devices()
+def test_where_nobody_knows_the_gpus_the_engine_chooses_once() -> None:
+    for there in (labelled(), node()):
+        assert choose(workload(), there, ()) == Devices(unread=True)
+        for held in ({UNREAD}, {"GPU-0"}):
+            with pytest.raises(WorkloadFailed, match="which ones are free is not known"):
+                choose(workload(), there, held)
+    with pytest.raises(WorkloadFailed, match="which ones are free is not known"):
+        choose(workload(), node(T4, T4), {UNREAD})
 
 
 def test_what_runs_or_is_about_to_holds_its_gpus() -> None:
@@ -96,7 +129,7 @@ PLAIN = {
 
 
 def test_a_container_gets_its_devices_and_sees_no_others() -> None:
-    assert with_devices(PLAIN, Devices(("GPU-1", "GPU-2"), "4-7", "1")) == {
+    assert with_devices(PLAIN, near(("GPU-1", "GPU-2"), "4-7", "1")) == {
         "Image": "x",
         "Env": ["A=1", "CUDA_VISIBLE_DEVICES=GPU-1,GPU-2"],
         "Labels": {"l": "1", "io.longshore.gpus": "GPU-1,GPU-2"},
@@ -114,6 +147,8 @@ def test_a_container_gets_its_devices_and_sees_no_others() -> None:
         },
     }
     assert with_devices(PLAIN, Devices()) == PLAIN
+    unread = with_devices(PLAIN, Devices(unread=True))
+    assert unread == {**PLAIN, "Labels": {"l": "1", "io.longshore.gpus": "unread"}}
     own = {**PLAIN, "Env": ["CUDA_VISIBLE_DEVICES=0"]}
     assert with_devices(own, Devices(("GPU-1",)))["Env"] == ["CUDA_VISIBLE_DEVICES=0"]
 
@@ -131,7 +166,8 @@ class Engine:
     async def start(self, allocator: Allocator, asked: Workload) -> tuple[str, ...]:
         async with allocator.chosen(asked) as devices:
             await asyncio.sleep(0)
-            self.made.append({**with_devices(PLAIN, devices), "State": "running"})
+            name = f"c{len(self.made)}"
+            self.made.append({**with_devices(PLAIN, devices), "State": "running", "Id": name})
         return devices.gpus
 
 
@@ -151,3 +187,51 @@ async def test_containers_that_start_at_once_or_after_a_restart_share_no_gpu() -
     assert await engine.start(restarted, workload(0)) == ()
     engine.made[0]["State"] = "exited"
     assert await engine.start(restarted, workload()) == at_once[0]
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "shared"),
+    [
+        (Devices(("GPU-0",)), Devices(("GPU-0", "GPU-1")), True),
+        (Devices(("GPU-0",)), Devices(("GPU-1",)), False),
+        (Devices(("GPU-0",)), Devices(unread=True), True),
+        (Devices(unread=True), Devices(("GPU-1",)), True),
+        (Devices(unread=True), Devices(unread=True), True),
+        (Devices(), Devices(("GPU-0",)), False),
+    ],
+)
+async def test_of_two_that_chose_at_once_one_sees_the_other(
+    mine: Devices, theirs: Devices, shared: bool
+) -> None:
+    async def profile() -> NodeProfile:
+        return node(*[T4] * 2)
+
+    engine = Engine()
+    for name, devices in (("a", mine), ("b", theirs)):
+        made = with_devices(PLAIN, devices)
+        engine.made.append({**made, "State": "created", "Id": name})
+    allocator = Allocator(engine, profile)
+    assert await allocator.is_shared("a", mine) == shared
+    engine.made[1]["State"] = "exited"
+    assert not await allocator.is_shared("a", mine)
+
+
+async def test_a_container_that_shares_a_gpu_never_starts(
+    backend: EngineBackend,
+    workload: Build,
+    engine_cli: EngineCli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    met: list[str] = []
+
+    async def is_shared(_: Allocator, container: str, devices: Devices) -> bool:
+        met.append(container)
+        return len(met) == 1
+
+    monkeypatch.setattr(Allocator, "is_shared", is_shared)
+    await backend.apply(workload())
+    await eventually(backend, ready)
+    there = set(engine_cli.run("ps", "--all", "--quiet", "--no-trunc").split())
+    assert len(met) == 2
+    assert met[0] not in there
+    assert met[1] in there
