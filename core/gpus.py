@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from longshore.core.types import Confidence, GpuCode, NodeProfile
+from longshore.core.types import Confidence, GpuCode, NodeProfile, Requirement
 
 MEMORY_LABEL = "nvidia.com/gpu.memory"
 MAJOR_LABEL = "nvidia.com/gpu.compute.major"
@@ -63,6 +63,16 @@ def lacking(code: Iterable[GpuCode], capability: tuple[int, int]) -> tuple[GpuCo
     return tuple(each for each in code if not runs_on(each, capability))
 
 
+def meets(affinity: Iterable[Iterable[Requirement]], gpu: Gpu) -> bool:
+    """Return whether a GPU is one of those that a plan asks for by the labels of their nodes.
+
+    Where a machine has several kinds, it is no matter of the node. What nobody could read of a GPU
+    speaks against nothing.
+    """
+    terms = [tuple(term) for term in affinity]
+    return not terms or any(all(_is_met(each, gpu) for each in term) for term in terms)
+
+
 def target(text: str) -> tuple[int, int, str] | None:
     """Return major, minor and variant of ``90a``; None where it is no target."""
     found = _TARGET.fullmatch(text)
@@ -78,6 +88,22 @@ def targets_in_words(code: GpuCode) -> str:
     """Return ``75 80 86, PTX 90``."""
     told = [" ".join(code.sass)] if code.sass else []
     return ", ".join([*told, *([f"PTX {' '.join(code.ptx)}"] if code.ptx else ["no PTX"])])
+
+
+def _is_met(requirement: Requirement, gpu: Gpu) -> bool:
+    major, minor = gpu.capability or (None, None)
+    told = {MEMORY_LABEL: gpu.memory_mib, MAJOR_LABEL: major, MINOR_LABEL: minor}
+    if requirement.label not in told:
+        return True
+    value = told[requirement.label]
+    match requirement.operator, requirement.values:
+        case "DoesNotExist", _:
+            return value is None
+        case ("Gt" | "Lt") as operator, (bound, *_) if value is not None:
+            return value > int(bound) if operator == "Gt" else value < int(bound)
+        case "In", values if value is not None:
+            return str(value) in values
+    return True
 
 
 def _same_generation(text: str, capability: tuple[int, int]) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from longshore.core.errors import WorkloadFailed
-from longshore.core.gpus import Gpu, gpus_of
+from longshore.core.gpus import Gpu, gpus_of, meets
 from longshore.core.numa import cpu_list, numa_nodes_of
 from longshore.core.types import NodeProfile, Workload
 
@@ -162,15 +162,20 @@ def choose(workload: Workload, node: NodeProfile, held: Collection[str]) -> Devi
     if not there:
         return Devices(unread=True)
     floor = workload.gpu_mem_floor_mib or 0
-    large = [each for each in there if each.memory_mib is None or each.memory_mib >= floor]
+    fit = [
+        each
+        for each in there
+        if (each.memory_mib is None or each.memory_mib >= floor) and meets(workload.affinity, each)
+    ]
     free = sorted(
-        (each for each in large if each.uuid not in held),
+        (each for each in fit if each.uuid not in held),
         key=lambda each: (each.memory_mib or 0, each.uuid),
     )
     if len(free) < workload.gpu_count:
         of = f" of {floor} MiB or more" if floor else ""
         raise WorkloadFailed(
-            f"{workload.gpu_count} GPUs{of} are needed, and {len(free)} of {len(large)} are free",
+            f"{workload.gpu_count} GPUs{of} are needed, and {len(free)} of {len(fit)} that will do "
+            "are free",
             hint="Put a version to sleep that holds some, or delete it: longshore models.",
         )
     near: defaultdict[int | None, list[Gpu]] = defaultdict(list)

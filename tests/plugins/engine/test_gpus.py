@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from engine_cli import EngineCli
 from parts.backends import Build, eventually, ready
-from parts.hardware import A10, A100_80, T4, labelled, node
+from parts.hardware import A10, A100_80, ONNXRUNTIME, T4, labelled, node, planned, profile
 
 from longshore.core.errors import WorkloadFailed
 from longshore.core.names import VersionKey
@@ -88,10 +88,19 @@ def test_the_smallest_gpu_that_will_do_is_taken() -> None:
     assert choose(workload(floor=20000), there, {"GPU-1"}).gpus == ("GPU-0",)
 
 
+def test_a_gpu_that_runs_none_of_the_code_is_passed_over() -> None:
+    there = node(("Tesla V100", "7.0", 16384), A100_80)
+    plan = planned(profile(ONNXRUNTIME), (there,), resources={"gpu": 1})
+    asked = workload(affinity=plan.affinity)
+    assert choose(asked, there, ()).gpus == ("GPU-1",)
+    with pytest.raises(WorkloadFailed, match="1 GPUs are needed, and 0 of 1 that will do"):
+        choose(asked, there, {"GPU-1"})
+
+
 def test_where_too_few_are_free_it_says_how_many() -> None:
     with pytest.raises(WorkloadFailed) as caught:
         choose(workload(2), node(T4, T4), {"GPU-1"})
-    assert caught.value.message == "2 GPUs are needed, and 1 of 2 are free"
+    assert caught.value.message == "2 GPUs are needed, and 1 of 2 that will do are free"
     with pytest.raises(WorkloadFailed, match="1 GPUs of 20000 MiB or more are needed, and 0 of 0"):
         choose(workload(floor=20000), node(T4), ())
 
@@ -182,7 +191,7 @@ async def test_containers_that_start_at_once_or_after_a_restart_share_no_gpu() -
     last = await engine.start(restarted, workload())
     given = sorted(gpu for gpus in (*at_once, last) for gpu in gpus)
     assert given == ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]
-    with pytest.raises(WorkloadFailed, match="0 of 4 are free"):
+    with pytest.raises(WorkloadFailed, match="0 of 4 that will do are free"):
         await engine.start(restarted, workload())
     assert await engine.start(restarted, workload(0)) == ()
     engine.made[0]["State"] = "exited"

@@ -86,13 +86,15 @@ async def test_the_gpu_that_does_is_given_and_released_with_the_version(
 ) -> None:
     backend = await claiming(backends)
     with published(kubectl, BOTH):
-        await backend.apply(made(workload, planned_for()))
+        await backend.apply(made(workload, planned_for(), cpu_millicores=1000, memory_mib=64))
         await given(kubectl, "gpu-1")
         (name,) = kubectl.names(TEMPLATES)
         assert name == object_name(backends.installation, IRIS)
         (pod,) = kubectl.get("pods")["items"]
         assert pod["spec"]["nodeName"] == min(kubectl.names("nodes"))
-        assert "limits" not in pod["spec"]["containers"][0]["resources"]
+        assert pod["spec"]["containers"][0]["resources"]["limits"].keys() == {"cpu", "memory"}
+        # Nodes with a static CPU policy give whole CPUs to such pods alone.
+        assert pod["status"]["qosClass"] == "Guaranteed"
         await backend.delete(IRIS)
         assert kubectl.names(TEMPLATES) == []
         assert await until(lambda: allocated(kubectl) == {}, within=60)

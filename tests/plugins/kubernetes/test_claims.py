@@ -5,6 +5,8 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+from hypothesis import given
+from parts.gpu_code import CAPABILITIES, CODE, facts_of, running
 from parts.hardware import ONNXRUNTIME, planned, profile
 from parts.kubectl import Kubectl
 
@@ -175,6 +177,24 @@ def test_code_is_for_a_set_of_gpus(sass: list[str], ptx: list[str], said: list[s
         for each in found
     ] == said
     assert all(each.startswith(guard) for each in found)
+
+
+@given(CODE)
+def test_any_code_is_for_the_set_that_runs_it(code: tuple[list[str], list[str]]) -> None:
+    said = " && ".join(f"({each})" for each in selectors(workload(plan_of(facts_of(*code)))))
+    python = (
+        said.replace(f'"cudaComputeCapability" in {ATTRIBUTES}', "True")
+        .replace(f"{CAPABILITY}.major()", "major")
+        .replace(f"{CAPABILITY}.minor()", "minor")
+        .replace("&&", "and")
+        .replace("||", "or")
+    )
+    found = {
+        (major, minor)
+        for major, minor in CAPABILITIES
+        if eval(python, {"major": major, "minor": minor})  # noqa: S307 - our own words
+    }
+    assert found == running(*code)
 
 
 def test_what_a_plugin_asks_besides_stays_with_the_node() -> None:
