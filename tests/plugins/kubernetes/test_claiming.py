@@ -11,26 +11,39 @@ from typing import Any
 import pytest
 from parts.backends import IRIS, Build, eventually, ready
 from parts.claimable import DRIVER, allocated, has_class, published
-from parts.hardware import A10, A100_80, B200, H100, ONNXRUNTIME, T4, planned, profile
+from parts.hardware import (
+    A10,
+    A100_80,
+    B200,
+    H100,
+    ONNXRUNTIME,
+    T4,
+    planned,
+    profile,
+    verdicts,
+)
 from parts.kubectl import Kubectl
 from parts.kubernetes_backend import KubernetesBackends
-from parts.routed import until
+from parts.routed import hooks_of, until
 
 from longshore.core.errors import WorkloadFailed
 from longshore.core.gpus import gpus_of, runs_on
+from longshore.core.nodes import profile_node
 from longshore.core.types import (
     Confidence,
     GpuCode,
     HardwarePlan,
-    NodeProfile,
     Replica,
     Workload,
 )
+from longshore.hardware.node.plugin import Plugin as Labels
+from longshore.plugins.kubernetes import Plugin
 from longshore.plugins.kubernetes.backend import KubernetesBackend
 from longshore.plugins.kubernetes.claims import claim_spec
 from longshore.plugins.kubernetes.client import Client
 from longshore.plugins.kubernetes.kinds import Kind
 from longshore.plugins.kubernetes.labels import object_name
+from longshore.plugins.kubernetes.settings import KubernetesSettings
 
 pytestmark = pytest.mark.kubernetes
 
@@ -287,16 +300,22 @@ async def test_a_scheduler_sees_the_same_gpus_in_code_as_the_rules(
 
 
 async def test_nodes_are_known_by_the_gpus_that_can_be_claimed(
-    backends: KubernetesBackends, kubectl: Kubectl
+    backends: KubernetesBackends, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = await claiming(backends)
+    claims = Plugin(KubernetesSettings(gpu_allocation="dra"))
+    monkeypatch.setattr(claims, "_backend", backend)
+    hooks = hooks_of(claims, Labels())
     with published(kubectl, BOTH):
         node = min(await backend.nodes(), key=lambda each: each.name)
-        facts = backend.facts(node)
-        assert facts is not None
-        profile = NodeProfile(node=node, facts=facts)
         assert node.gpus == 2
-        assert [each.capability for each in gpus_of(profile)] == [(7, 5), (9, 0)]
+        known, failures = await profile_node(hooks, node)
+        assert not failures
+        # What the driver says wins over labels, which know one kind for a node.
+        assert [each.capability for each in gpus_of(known)] == [(7, 5), (9, 0)]
+        plan = planned(profile(ONNXRUNTIME), [known], resources={"gpu": 1, "gpu_memory": "20Gi"})
+        assert "fail" not in verdicts(plan).values()
+        assert "unverified-placement" not in verdicts(plan)
         assert backend.facts(node.model_copy(update={"memory_mib": 1})) is None
     node = min(await backend.nodes(), key=lambda each: each.name)
     assert node.gpus == 0
