@@ -119,8 +119,9 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
             for model in options.model
         ]
     sys.stdout.write(
-        "\n| model | CPU limit | threads by default / as planned | requests/s | times | p50, ms "
-        "| p99, ms |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n" + "".join(rows)
+        "\nBy default / as planned:\n\n"
+        "| model | CPU limit | threads | requests/s | times | p50, ms | p99, ms |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n" + "".join(rows)
     )
 
 
