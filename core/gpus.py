@@ -6,6 +6,7 @@ Filters and rules both ask. The facts ``gpus`` and ``driver`` are what the plugi
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 from longshore.core.types import Confidence, GpuCode, NodeProfile, Requirement
 
@@ -33,13 +34,16 @@ class Gpu:
 def gpus_of(node: NodeProfile) -> tuple[Gpu, ...]:
     """Return the GPUs that a node offers: as they were read on it, or else as its labels tell.
 
-    What labels tell is of kinds alone; how many of them there are for containers, its engine tells.
+    What labels tell is of kinds alone; how many of them there are for containers, its engine tells,
+    and of a node that reports what was read on it, too.
     """
     read, offered = node.facts.get("gpus"), node.node.gpus
     told = read.value if read is not None and isinstance(read.value, list) else []
     found = tuple(gpu for each in told if isinstance(each, Mapping) for gpu in _read(each))
     if read is not None and read.confidence is Confidence.EXACT and found:
-        return found
+        # A cluster gives out as many as it says, whatever is built in: none where nobody offers
+        # them, several times as many where containers share them.
+        return found if node.node.report is None else tuple(islice(cycle(found), offered))
     return (found[:1] or (Gpu(),)) * offered
 
 

@@ -17,6 +17,7 @@ from longshore.core.types import (
     Model,
     Node,
     NodeProfile,
+    NodeReport,
     Serving,
     TrafficRule,
     Version,
@@ -306,6 +307,25 @@ class ReadsNodes(Protocol):
 
     def read_nodes(self, profile: Callable[[Node], Awaitable[NodeProfile]]) -> None:
         """Learn whom to ask what plugins know of a node; called before anything is applied."""
+
+
+@runtime_checkable
+class TakesNodeReports(Protocol):
+    """A backend to which inspection on a node can tell what it found; it is a ``Backend`` besides.
+
+    Its ``nodes`` pass it on. Of its other methods who reports calls ``close`` alone.
+    """
+
+    async def open_to_report(self) -> None:
+        """Get ready as ``Backend.open`` does, with the fewest rights that will do; ask nothing."""
+
+    async def report(self, node: str, report: NodeReport) -> None:
+        """Keep what was found on a node, instead of what was told before.
+
+        Raises:
+            StartRefused: nothing to connect to was found; the hint says how to get one.
+            Unavailable: the engine does not answer, or does not take it.
+        """
 
 
 @runtime_checkable

@@ -230,6 +230,16 @@ class ImageProfile(Value):
     facts: Mapping[str, Evidence] = {}
 
 
+class NodeReport(Value):
+    """What inspection on a node itself told of it a while ago, as its backend passes it on."""
+
+    facts: Mapping[str, Evidence]
+    """Of others: whoever goes by them checks them first."""
+    read_at: datetime
+    lasts: float
+    """Seconds from then on within which there should be a newer one."""
+
+
 class Node(Value):
     """A machine that can run containers, as its backend describes it."""
 
@@ -242,6 +252,8 @@ class Node(Value):
     labels: Mapping[str, str] = {}
     images: tuple[str, ...] = ()
     """Names of those that it has already; empty where that is not known."""
+    report: NodeReport | None = Field(default=None, exclude=True, repr=False)
+    """Where inspection runs on it; what becomes of it stands in the node's profile."""
 
 
 class NodeProfile(Value):

@@ -1,4 +1,7 @@
-"""The built-in plugin ``nodes``: reads what the machine is that Longshore runs on, and labels."""
+"""The built-in plugin ``nodes``: reads what the machine is that Longshore runs on, and labels.
+
+Of other nodes it takes what inspection there reports, where their backend passes it on.
+"""
 
 import asyncio
 import socket
@@ -7,15 +10,17 @@ from collections.abc import Mapping
 
 from longshore.core.hookspecs import hookimpl
 from longshore.core.machine import architecture, memory_mib
-from longshore.core.types import Evidence, Node
+from longshore.core.types import Evidence, Node, utc_now
 from longshore.hardware.node import files
 from longshore.hardware.node.cpu import cpu_facts
+from longshore.hardware.node.differences import with_differences
 from longshore.hardware.node.facts import complete, exact, known, read
 from longshore.hardware.node.gpus import gpu_facts
 from longshore.hardware.node.labels import label_facts
 from longshore.hardware.node.limits import Groups, limit_facts
 from longshore.hardware.node.numa import numa
 from longshore.hardware.node.nvml import read_nvml
+from longshore.hardware.node.reported import reported_facts
 from longshore.hardware.node.settings import NodesSettings
 
 _ELSEWHERE = "the node was not inspected, for Longshore is not known to run on it"
@@ -43,11 +48,14 @@ class Plugin:
 
     @hookimpl(trylast=True)
     async def longshore_profile_node(self, node: Node) -> Mapping[str, Evidence]:
-        """Tell what this machine is, if the node is it; of others, what their labels say."""
+        """Tell what this machine is, if the node is it; of others, reports and labels."""
         facts = label_facts(node)
-        if not self._is_here(node):
-            return complete(facts, f"{_ELSEWHERE}, and {_NO_LABEL}")
-        return complete(known(await self._here(), facts), _NO_LABEL)
+        if self._is_here(node):
+            here = with_differences(known(await self._here(), facts), facts)
+            return complete(here, _NO_LABEL)
+        if node.report is not None:
+            return reported_facts(node, node.report, facts, utc_now())
+        return complete(facts, f"{_ELSEWHERE}, and {_NO_LABEL}")
 
     def _is_here(self, node: Node) -> bool:
         if self._settings.this_node is not None:

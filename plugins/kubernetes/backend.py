@@ -35,6 +35,7 @@ from longshore.core.types import (
     Evidence,
     Load,
     Node,
+    NodeReport,
     Version,
     Workload,
     WorkloadStatus,
@@ -50,6 +51,7 @@ from longshore.plugins.kubernetes.kinds import (
     BUDGET,
     CLAIM_TEMPLATE,
     DEPLOYMENT,
+    LEASE,
     NODE,
     OURS,
     POD,
@@ -70,6 +72,7 @@ from longshore.plugins.kubernetes.metrics import (
     read_front,
     tls_context,
 )
+from longshore.plugins.kubernetes.node_reports import NodeReports, lease_of
 from longshore.plugins.kubernetes.nodes import node_of
 from longshore.plugins.kubernetes.pulling import Puller
 from longshore.plugins.kubernetes.reading import Reading
@@ -78,7 +81,7 @@ from longshore.plugins.kubernetes.replicas import Replicas
 from longshore.plugins.kubernetes.settings import KubernetesSettings
 from longshore.plugins.kubernetes.statuses import key_of, status_of
 from longshore.plugins.kubernetes.strangers import found, whose
-from longshore.plugins.kubernetes.watch import Cache
+from longshore.plugins.kubernetes.watch import Cache, synced
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +91,6 @@ VITAL = (DEPLOYMENT, POD, SLICE)
 
 OPTIONAL = (CLAIM_TEMPLATE,)
 """A cluster may not serve these; versions that need none run all the same."""
-
-SYNC_WITHIN = 30.0
-"""Seconds that the first look at everything may take."""
 
 STOP_GRACE = 5
 """Seconds that pods get to stop whose requests have all been answered."""
@@ -104,6 +104,7 @@ class _Opened:
     replicas: Replicas
     applier: Applier
     puller: Puller
+    reports: NodeReports
 
 
 class KubernetesBackend:
@@ -133,6 +134,7 @@ class KubernetesBackend:
         self._reading: Reading | None = None
         self._devices: dict[str, tuple[Node, Mapping[str, Evidence]]] = {}
         """By the node's name: what its GPUs tell, as they were read last."""
+        self._reporting: Client | None = None
 
     async def open(self, installation: str) -> None:
         """Find the cluster, and look at everything of this installation in it."""
@@ -149,7 +151,10 @@ class KubernetesBackend:
         replicas = Replicas(cluster)
         applier = Applier(cluster, replicas)
         puller = Puller(cluster, self._acts)
-        self._opened = _Opened(cluster, replicas, applier, puller)
+        # Nobody waits for them: without the right to read them, nodes are known by their labels.
+        reports = NodeReports(client)
+        self._spawn(reports.run(), "reports of nodes")
+        self._opened = _Opened(cluster, replicas, applier, puller, reports)
         self._spawn(puller.run(), "pull images ahead")
         self._spawn(applier.follow_metrics(), "metrics API")
         if self._own.metrics_port:
@@ -161,6 +166,19 @@ class KubernetesBackend:
         """Find the cluster, and look at where the pods of this installation are."""
         client, caches = await self._connect(installation, (SLICE,))
         self._reading = Reading(installation, client, caches[SLICE], self._hints)
+
+    async def open_to_report(self) -> None:
+        """Get ready to find the cluster; whether it answers, the first report shows."""
+        self._reporting = Client(Connector(self._own, self._environment), self._own.namespace)
+
+    async def report(self, node: str, report: NodeReport) -> None:
+        """Keep what was found on a node in the cluster, for as long as this pod is there."""
+        if self._reporting is None:
+            raise Unavailable("the kubernetes backend is not open")
+        pod = tuple(self._environment.get(each, "") for each in ("POD_NAME", "POD_UID"))
+        lease = lease_of(node, report, (pod[0], pod[1]) if all(pod) else None)
+        with _refused(Unavailable):
+            await self._reporting.apply(LEASE, lease)
 
     async def endpoints(
         self, versions: Sequence[Version]
@@ -199,7 +217,7 @@ class KubernetesBackend:
             }
             for kind, cache in caches.items():
                 self._spawn(cache.run(), f"watch {kind.plural}")
-            await _synced(caches.values())
+            await synced(caches.values(), OPTIONAL)
         except (Unavailable, ApiError) as error:
             await self._end_tasks()
             await client.close()
@@ -219,6 +237,9 @@ class KubernetesBackend:
             self._reading = None
             await self._end_tasks()
             await reading.close()
+        if reporting := self._reporting:
+            self._reporting = None
+            await reporting.close()
         opened, self._opened = self._opened, None
         if opened is None:
             return
@@ -315,18 +336,22 @@ class KubernetesBackend:
                     yield line.text
 
     async def nodes(self) -> Sequence[Node]:
-        """Return the cluster's nodes that take pods."""
-        client = self._ready.cluster.client
+        """Return the cluster's nodes that take pods, with what was reported of them."""
+        client, reports = self._ready.cluster.client, self._ready.reports
         with _refused(Unavailable):
             answer = await client.get(client.path(NODE))
+        await reports.looked()
         taking = [each for each in answer["items"] if not each["spec"].get("unschedulable")]
         if not self._own.claims_gpus:
-            return [node_of(each) for each in taking]
+            return [_reported(node_of(each), reports.of(each)) for each in taking]
         published = await published_gpus(client)
         gpus = {
             name: published.get(name, []) for each in taking if (name := each["metadata"]["name"])
         }
-        nodes = [node_of(each, len(gpus[each["metadata"]["name"]])) for each in taking]
+        nodes = [
+            _reported(node_of(each, len(gpus[each["metadata"]["name"]])), reports.of(each))
+            for each in taking
+        ]
         self._devices = {each.name: (each, device_facts(gpus[each.name])) for each in nodes}
         return nodes
 
@@ -401,23 +426,8 @@ class KubernetesBackend:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _synced(caches: Iterable[Cache]) -> None:
-    """Wait until all caches have seen everything.
-
-    Raises:
-        Unavailable: one of them cannot.
-    """
-    try:
-        async with asyncio.timeout(SYNC_WITHIN):
-            for cache in caches:
-                while not cache.synced.is_set():
-                    if cache.problem and cache.kind in OPTIONAL:
-                        break
-                    if cache.problem:
-                        raise cache.problem
-                    await asyncio.sleep(0.02)
-    except TimeoutError as error:
-        raise Unavailable("the first look at its objects took too long") from error
+def _reported(node: Node, report: NodeReport | None) -> Node:
+    return node.model_copy(update={"report": report})
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Container, Iterable
 
 from longshore.core.errors import Unavailable
 from longshore.plugins.kubernetes.client import ApiError, Client
@@ -19,6 +19,9 @@ PAGE = 500
 SHORTEST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 """Seconds between tries to reach an API server that is away."""
+
+SYNC_WITHIN = 30.0
+"""Seconds that the first look at everything may take."""
 
 WATCH_FOR = (240, 300)
 """Seconds after which a watch is to end and begin anew: drawn by chance, so that many who began
@@ -164,6 +167,29 @@ class Cache:
             self.problem = error
             self._changed()
         self.problem = error
+
+
+async def synced(caches: Iterable[Cache], optional: Container[Kind] = ()) -> None:
+    """Wait until all caches have seen everything.
+
+    Args:
+        caches: all of them.
+        optional: kinds that a cluster may not have, or not let us see.
+
+    Raises:
+        Unavailable: one of them cannot.
+    """
+    try:
+        async with asyncio.timeout(SYNC_WITHIN):
+            for cache in caches:
+                while not cache.synced.is_set():
+                    if cache.problem and cache.kind in optional:
+                        break
+                    if cache.problem:
+                        raise cache.problem
+                    await asyncio.sleep(0.02)
+    except TimeoutError as error:
+        raise Unavailable("the first look at its objects took too long") from error
 
 
 def _trimmed(item: Json) -> Json:

@@ -12,6 +12,7 @@ SERVER_COMMANDS = {
     "up": "longshore.server_commands:up",
     "controller": "longshore.server_commands:controller",
     "router": "longshore.server_commands:router",
+    "node": "longshore.node_command:node",
     "plugins": "longshore.server_commands:plugins",
 }
 
