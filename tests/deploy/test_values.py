@@ -48,6 +48,7 @@ def test_values_and_schema_know_the_same() -> None:
     assert {each for each in said if each not in there and each not in tables} - {
         "controller.resources",
         "router.resources",
+        "nodeInspection.resources",
     } == set()
 
 
@@ -88,7 +89,7 @@ def test_every_value_stands_in_the_docs_and_no_other() -> None:
             assert amounts == [*value["requests"].values(), *value["limits"].values()], name
         else:
             empty = value in ("", [], {})
-            shown = json.dumps(value) if isinstance(value, bool) else str(value)
+            shown = json.dumps(value) if isinstance(value, bool | list) else str(value)
             assert said[name] == ("" if empty else f"`{shown}`"), name
 
 
@@ -110,6 +111,7 @@ def test_every_value_stands_in_the_docs_and_no_other() -> None:
         ({"metrics": {"existingSecret": "mine"}}, "the Secret mine has no ca.crt"),
         ({"service": {"type": "Cluster"}}, "service.type: service.type must be one of"),
         ({"plugins": [{"settings": {}}]}, "plugins.0: name is required"),
+        ({"nodeInspection": {"hostPath": "/"}}, "nodeInspection: Additional property hostPath"),
     ],
 )
 def test_wrong_values_are_refused_and_why(

@@ -55,6 +55,24 @@ app.kubernetes.io/component: {{ .component }}
 {{ toToml (dict "longshore" $settings "plugin" $plugins) }}
 {{- end -}}
 
+{{/* plugins.toml of the pods that inspect nodes: nothing that is secret, and only what they use. */}}
+{{- define "longshore.nodePlugins" -}}
+{{- $settings := merge (dict "backend" "kubernetes") (pick .Values.settings "log_level") -}}
+{{- $plugins := list (dict "name" "kubernetes" "settings" (dict "namespace" .Release.Namespace)) -}}
+{{- range .Values.plugins -}}
+{{- if eq .name "nodes" -}}
+{{- $plugins = append $plugins (merge (dict "settings" (omit (.settings | default dict) "this_node")) (omit . "settings")) -}}
+{{- end -}}
+{{- end -}}
+{{ toToml (dict "longshore" $settings "plugin" $plugins) }}
+{{- end -}}
+
+{{- define "longshore.nodeSelector" -}}
+app.kubernetes.io/name: longshore-node
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: node
+{{- end -}}
+
 {{- define "longshore.securityContext" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
