@@ -118,7 +118,8 @@ def report_of(lease: Json, now: datetime) -> NodeReport:
     """
     spec = lease.get("spec") or {}
     text = (lease["metadata"].get("annotations") or {}).get(ANNOTATION) or ""
-    if len(text.encode(errors="replace")) > MOST_BYTES:
+    written = text.encode(errors="replace")
+    if len(written) > MOST_BYTES:
         raise Malformed(f"its facts are more than {MOST_BYTES >> 10} KiB")
     try:
         read_at = moment(spec.get("renewTime"))
@@ -132,7 +133,7 @@ def report_of(lease: Json, now: datetime) -> NodeReport:
     if not isinstance(lasts, int) or not 0 < lasts <= LONGEST:
         raise Malformed("it does not say how long they last")
     try:
-        told = _Facts.model_validate_json(text)
+        told = _Facts.model_validate_json(written)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"]))

@@ -68,9 +68,10 @@ class KubernetesBackends:
         *,
         platform: Settings | None = None,
         to_read: bool = False,
+        to_report: bool = False,
         **settings: object,
     ) -> KubernetesBackend:
-        """Open a backend on the cluster; as a router does, if it is only to be read."""
+        """Open a backend on the cluster; only to read as a router does, or to report a node."""
         backend = KubernetesBackend(
             platform or Settings(state=self._state),
             KubernetesSettings.model_validate(
@@ -79,5 +80,9 @@ class KubernetesBackends:
             environment=os.environ,
         )
         self._stack.push_async_callback(backend.close, stop_workloads=True)
-        await (backend.open_to_read if to_read else backend.open)(installation or self.installation)
+        if to_report:
+            await backend.open_to_report()
+        else:
+            opened = backend.open_to_read if to_read else backend.open
+            await opened(installation or self.installation)
         return backend

@@ -26,6 +26,9 @@ helm install longshore deploy/helm/longshore --namespace longshore --values valu
 UPGRADE = """\
 helm upgrade longshore deploy/helm/longshore --namespace longshore --values values.yaml --wait
 """
+INSPECTION = """\
+helm upgrade longshore deploy/helm/longshore --namespace longshore --reuse-values --set nodeInspection.enabled=true --wait
+"""  # noqa: E501 - as it stands there
 UNINSTALL = """\
 helm uninstall longshore --namespace longshore --wait
 """
@@ -33,8 +36,12 @@ helm uninstall longshore --namespace longshore --wait
 OF_THE_CLUSTER = {"kube-root-ca.crt", "openshift-service-ca.crt", "default"}
 """What each namespace has of the cluster's own."""
 KINDS = (
-    "deployments,pods,services,configmaps,secrets,serviceaccounts,roles,rolebindings,"
-    "poddisruptionbudgets,networkpolicies,endpointslices"
+    "deployments,daemonsets,pods,services,configmaps,secrets,serviceaccounts,roles,rolebindings,"
+    "poddisruptionbudgets,networkpolicies,endpointslices,leases"
+)
+EVERYWHERE = (
+    "clusterroles,clusterrolebindings,apiservices,validatingadmissionpolicies,"
+    "validatingadmissionpolicybindings"
 )
 
 
@@ -48,6 +55,7 @@ def values(ways: Ways, postgres: Postgres, platform_image: str) -> dict[str, Any
         "env": ways.environment,
         "controller": {"sidecars": [sidecar], "resources": {"requests": {"cpu": "20m"}}},
         "router": {"sidecars": [sidecar], "resources": {"requests": {"cpu": "20m"}}},
+        "nodeInspection": {"sidecars": [sidecar], "env": ways.environment},
         "kubernetes": {"drain": 2},
     }
 
@@ -115,7 +123,51 @@ def test_from_installing_to_nothing_left(
     assert until(lambda: kubectl.names("deployments") == ours)
     operator(UNINSTALL)
     assert until(lambda: set(kubectl.names(KINDS)) <= OF_THE_CLUSTER, 90), kubectl.names(KINDS)
-    everywhere = kubectl.names("clusterroles,clusterrolebindings,apiservices")
+    everywhere = kubectl.names(EVERYWHERE)
     assert not [each for each in everywhere if kubectl.namespace in each or GROUP in each]
     there = Kubectl("kube-system").names("rolebindings")
     assert not [each for each in there if kubectl.namespace in each]
+
+
+def test_nodes_are_inspected_where_that_is_switched_on(
+    operator: Callable[[str], str], kubectl: Kubectl
+) -> None:
+    operator(
+        INSTALL.replace("--wait", "--set router.replicas=1 --set controller.replicas=1 --wait")
+    )
+    installed = Installed(kubectl)
+    names = {each["metadata"]["name"] for each in kubectl.get("nodes")["items"]}
+    assert not kubectl.names("leases")
+
+    operator(INSPECTION)
+    assert until(lambda: set(kubectl.names("leases")) == names, 60), pods_tell(kubectl)
+    [cpuinfo] = {fact(installed, name, "cpu_flags")["source"].partition(";")[0] for name in names}
+    assert cpuinfo == "/proc/cpuinfo: what all CPUs have"
+    for name in names:
+        assert "avx" in str(fact(installed, name, "cpu_flags")["value"])
+        assert "; read on the node " in fact(installed, name, "cpu_flags")["source"]
+        numa = fact(installed, name, "numa")
+        assert (numa["confidence"], numa["value"][0]["node"]) == ("exact", 0)
+        # Without NVIDIA's runtime there is no library, and the reason stands there.
+        assert fact(installed, name, "nvml_status")["value"] == "no_library"
+        # Its own memory is limited to 256 MiB; that of the node is what it gives to pods.
+        node = nodes(installed)[name]["node"]
+        assert fact(installed, name, "memory_limit_mib")["value"] == node["memory_mib"] > 256
+        assert fact(installed, name, "cpu_limit_millicores")["value"] == node["cpu_millicores"]
+        assert fact(installed, name, "cpuset")["value"] is None
+
+    operator(INSPECTION.replace("true", "false"))
+    assert until(lambda: not kubectl.names("leases"), 60)
+    operator(UNINSTALL)
+    assert until(lambda: set(kubectl.names(KINDS)) <= OF_THE_CLUSTER, 90), kubectl.names(KINDS)
+    assert not [each for each in kubectl.names(EVERYWHERE) if kubectl.namespace in each]
+
+
+def nodes(installed: Installed) -> dict[str, Any]:
+    """Return what Longshore knows of nodes, by their names."""
+    told = json.loads(installed.longshore("hardware", "report", "--cluster", "--json"))["nodes"]
+    return {each["profile"]["node"]["name"]: each["profile"] for each in told}
+
+
+def fact(installed: Installed, node: str, name: str) -> Any:
+    return nodes(installed)[node]["facts"][name]

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 from examples_of import serving, version
 from parts.backends import IRIS, LOGIN, Build, eventually, exited, pinned, ready
 from parts.claimable import device_class
+from parts.helm import CHART
 from parts.images import push_image
 from parts.kubectl import Kubectl
 from parts.kubernetes_backend import KubernetesBackends, cluster_address, cluster_copy
@@ -21,7 +22,7 @@ from pydantic import SecretStr
 
 from longshore.core.errors import Unavailable, WorkloadFailed
 from longshore.core.settings import RegistryLogin, Settings
-from longshore.core.types import Version
+from longshore.core.types import Confidence, Evidence, NodeReport, Version, utc_now
 from longshore.plugins.kubernetes import allocation
 from longshore.plugins.kubernetes.applying import Applier
 from longshore.plugins.kubernetes.backend import KubernetesBackend
@@ -43,11 +44,15 @@ Right = tuple[str, str, str]
 def granted(name: str, rights: Path = RIGHTS) -> set[Right]:
     """Return what the roles of this name allow."""
     documents: list[dict[str, Any]] = list(yaml.safe_load_all(rights.read_text()))
+    mine = [each for each in documents if each["metadata"]["name"] == name]
+    return {right for each in mine for right in given_by(each.get("rules") or ())}
+
+
+def given_by(rules: Iterable[dict[str, Any]]) -> set[Right]:
+    """Return what rules allow."""
     return {
         (group, resource, verb)
-        for each in documents
-        if each["metadata"]["name"] == name
-        for rule in each.get("rules") or ()
+        for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -271,3 +276,40 @@ async def test_without_these_rights_a_version_that_claims_says_so(
     await backend.apply(workload())
     await eventually(backend, ready)
     await backend.delete(IRIS)
+
+
+@pytest.mark.kubernetes
+async def test_who_reports_a_node_needs_nothing_but_leases(
+    backends: KubernetesBackends,
+    kubectl: Kubectl,
+    cluster: str,
+    tmp_path: Path,
+    used: set[Right],
+) -> None:
+    rules = yaml.safe_load((CHART / "rights" / "node.yaml").read_text())
+    name, namespace = "longshore-node", kubectl.namespace
+    kubectl.run("create", "namespace", namespace)
+    kubectl.run("create", "serviceaccount", name)
+    kubectl.apply(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": name, "namespace": namespace},
+            "rules": rules,
+        }
+    )
+    kubectl.run(
+        "create", "rolebinding", name, f"--role={name}", f"--serviceaccount={namespace}:{name}"
+    )
+    token = kubectl.run("create", "token", name).strip()
+    own = str(cluster_copy(cluster, tmp_path, user={"token": token}))
+    node = kubectl.names("nodes")[0]
+    pod = await backends.open(kubeconfig=own, to_report=True)
+    for driver in ("570.1", "580.65.06"):
+        fact = Evidence(value=driver, source="NVML", confidence=Confidence.EXACT)
+        report = NodeReport(facts={"driver": fact}, read_at=utc_now(), lasts=900)
+        await pod.report(node, report)
+    assert used == given_by(rules)
+    controller = await backends.open()
+    found = {each.name: each.report for each in await controller.nodes()}
+    assert found[node] == report
