@@ -27,7 +27,7 @@ UPGRADE = """\
 helm upgrade longshore deploy/helm/longshore --namespace longshore --values values.yaml --wait
 """
 INSPECTION = """\
-helm upgrade longshore deploy/helm/longshore --namespace longshore --reuse-values --set nodeInspection.enabled=true --wait
+helm upgrade longshore deploy/helm/longshore --namespace longshore --values values.yaml --set nodeInspection.enabled=true --wait
 """  # noqa: E501 - as it stands there
 UNINSTALL = """\
 helm uninstall longshore --namespace longshore --wait
@@ -132,9 +132,7 @@ def test_from_installing_to_nothing_left(
 def test_nodes_are_inspected_where_that_is_switched_on(
     operator: Callable[[str], str], kubectl: Kubectl
 ) -> None:
-    operator(
-        INSTALL.replace("--wait", "--set router.replicas=1 --set controller.replicas=1 --wait")
-    )
+    operator(INSTALL)
     installed = Installed(kubectl)
     names = {each["metadata"]["name"] for each in kubectl.get("nodes")["items"]}
     assert not kubectl.names("leases")
@@ -155,6 +153,9 @@ def test_nodes_are_inspected_where_that_is_switched_on(
         assert fact(installed, name, "memory_limit_mib")["value"] == node["memory_mib"] > 256
         assert fact(installed, name, "cpu_limit_millicores")["value"] == node["cpu_millicores"]
         assert fact(installed, name, "cpuset")["value"] is None
+
+    shown = installed.longshore("hardware", "report", "--cluster", "--explain")
+    assert "    exact, by /proc/cpuinfo: what all CPUs have; read on the node " in shown
 
     operator(INSPECTION.replace("true", "false"))
     assert until(lambda: not kubectl.names("leases"), 60)
