@@ -48,16 +48,20 @@ def _gpus(fact: list[dict[str, Any]], other: list[dict[str, Any]]) -> str:
     if len(fact) != len(other):
         return f"there are {len(other)}"
     for name in ("name", "memory_total_mib", "compute_capability"):
-        one, two = ({_plain(each[name]) for each in gpus} for gpus in (fact, other))
+        one, two = ([each[name] for each in gpus] for gpus in (fact, other))
         # Labels tell of one kind alone, and not of everything.
-        if None not in one | two and one.isdisjoint(two):
-            return f"{name} is {', '.join(sorted(map(str, two)))}"
+        if None not in (*one, *two) and not any(_is(a, b) for a in one for b in two):
+            return f"{name} is {', '.join(sorted({str(each) for each in two}))}"
     return ""
 
 
-def _plain(value: object) -> object:
-    """Return a name as a label can hold it."""
-    return value.replace(" ", "-") if isinstance(value, str) else value
+def _is(value: object, other: object) -> bool:
+    """Return whether two values mean the same, each read or labelled."""
+    if not (isinstance(value, str) and isinstance(other, str)):
+        return value == other
+    # A label holds no spaces, and of GPUs that containers share it goes on: -SHARED.
+    one, two = value.replace(" ", "-"), other.replace(" ", "-")
+    return one.startswith(two) or two.startswith(one)
 
 
 _COMPARED: Mapping[str, Callable[[Any, Any], str]] = {

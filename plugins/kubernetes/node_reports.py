@@ -142,6 +142,12 @@ def report_of(lease: Json, now: datetime) -> NodeReport:
     return NodeReport(facts=facts, read_at=read_at, lasts=lasts)
 
 
+def is_of(report: NodeReport, node: Json) -> bool:
+    """Return whether a report is of this node, and not of one before it that had the same name."""
+    since = moment(node["metadata"].get("creationTimestamp"))
+    return since is None or report.read_at >= since
+
+
 class NodeReports:
     """The reports of all nodes, as far as they can be gone by.
 
@@ -166,14 +172,9 @@ class NodeReports:
                     await asyncio.sleep(0.02)
 
     def of(self, node: Json) -> NodeReport | None:
-        """Return what was found on a node; None where nothing is known, or nothing to go by.
-
-        What is told of a node that went, and had the same name, is not told of this one.
-        """
-        metadata = node["metadata"]
-        report = self._report(metadata["name"])
-        since = moment(metadata.get("creationTimestamp"))
-        return None if report and since and report.read_at < since else report
+        """Return what was found on a node; None where nothing is known, or nothing to go by."""
+        report = self._report(node["metadata"]["name"])
+        return report if report and is_of(report, node) else None
 
     def _report(self, name: str) -> NodeReport | None:
         lease = self._cache.get(name)

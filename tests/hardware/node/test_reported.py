@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from parts.hardware import node as profile_of
+from parts.hardware import planned, verdicts
+from parts.hardware import profile as image_profile
 
 from longshore.core.gpus import gpus_of
 from longshore.core.types import (
@@ -151,6 +153,11 @@ async def test_where_labels_differ_the_source_says_so(name: str, read: Any, says
     assert says in fact.source
 
 
+async def test_labels_of_gpus_that_containers_share_do_not_differ() -> None:
+    shared = {**LABELS, "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3-SHARED"}
+    assert "but" not in (await profile(reported(labels=shared)))["gpus"].source
+
+
 async def test_older_labels_that_say_less_of_a_version_do_not_differ() -> None:
     older = {"nvidia.com/cuda.driver.major": "580", "nvidia.com/cuda.driver.minor": "65"}
     assert "but" not in (await profile(reported(labels=older)))["driver"].source
@@ -228,3 +235,13 @@ def test_the_report_itself_is_not_told_to_callers() -> None:
     known = KnownNode(backend="kubernetes", profile=NodeProfile(node=reported()))
     assert "report" not in known.model_dump(mode="json")["profile"]["node"]
     assert KnownNode.model_validate_json(known.model_dump_json()).profile.node.report is None
+
+
+@pytest.mark.parametrize(("ago", "outcome"), [(60, "fail"), (3600, "unknown")])
+async def test_plans_go_by_what_was_read_and_refuse_nothing_by_what_is_old(
+    ago: float, outcome: str
+) -> None:
+    node = reported({**READ, "cpu_level": "v2"}, ago=ago)
+    image = image_profile(platforms=("linux/amd64/v3",))
+    plan = planned(image, [NodeProfile(node=node, facts=await profile(node))])
+    assert verdicts(plan)["cpu-level"] == outcome

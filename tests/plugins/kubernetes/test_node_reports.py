@@ -12,6 +12,7 @@ from longshore.plugins.kubernetes.node_reports import (
     ANNOTATION,
     MOST_BYTES,
     Malformed,
+    is_of,
     lease_of,
     report_of,
 )
@@ -114,3 +115,12 @@ def test_what_is_no_report_is_refused_and_why(lease: dict[str, Any], says: str) 
 def test_a_clock_that_is_a_little_ahead_does_no_harm() -> None:
     lease = lease_of("node-1", report(), None)
     assert report_of(lease, NOW - timedelta(minutes=4)).read_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("since", "of_it"),
+    [("2026-03-01T11:59:59Z", True), ("2026-03-01T12:00:01Z", False), (None, True)],
+)
+def test_a_node_that_came_after_a_report_is_another_one(since: str | None, of_it: bool) -> None:
+    node = {"metadata": {"name": "node-1", "creationTimestamp": since}}
+    assert is_of(report(), node) is of_it
