@@ -7,11 +7,9 @@ is right for placing; whoever is told that something fits should hear of it.
 from collections.abc import Iterator, Mapping, Sequence
 
 from longshore.core.cpus import level_of
-from longshore.core.gpus import Gpu, driver_of, gpus_of, lacking
+from longshore.core.gpus import IN_A_CLUSTER, Gpu, driver_of, gpus_of, lacking
 from longshore.core.types import Confidence, HardwarePlan, ImageProfile, NodeProfile, VersionSpec
 
-_IN_A_CLUSTER = "kubernetes.io/arch"
-"""A label of every node of Kubernetes, which says itself how many GPUs there are to ask for."""
 _NOT_COUNTED = "which GPUs it has is not known"
 
 
@@ -103,7 +101,7 @@ def _does(plan: HardwarePlan, gpu: Gpu) -> bool:
 def _is_counted(node: NodeProfile) -> bool:
     fact = node.facts.get("gpus")
     known = fact is not None and fact.confidence is not Confidence.UNKNOWN
-    return known or node.node.gpus > 0 or _IN_A_CLUSTER in node.node.labels
+    return known or node.node.gpus > 0 or IN_A_CLUSTER in node.node.labels
 
 
 def _why(node: NodeProfile, name: str) -> str:

@@ -16,6 +16,9 @@ MINOR_LABEL = "nvidia.com/gpu.compute.minor"
 DRIVER_LABEL = "nvidia.com/cuda.driver-version.major"
 """What NVIDIA's GPU feature discovery labels nodes with."""
 
+IN_A_CLUSTER = "kubernetes.io/arch"
+"""A label of every node of Kubernetes, which says itself how many GPUs there are to ask for."""
+
 _TARGET = re.compile(r"([0-9]+)([0-9])([af]?)")
 
 
@@ -35,7 +38,7 @@ def gpus_of(node: NodeProfile) -> tuple[Gpu, ...]:
     """Return the GPUs that a node offers: as they were read on it, or else as its labels tell.
 
     What labels tell is of kinds alone; how many of them there are for containers, its engine tells,
-    and of a node that reports what was read on it, too.
+    and of a node of a cluster its cluster, whatever was read there.
     """
     read, offered = node.facts.get("gpus"), node.node.gpus
     told = read.value if read is not None and isinstance(read.value, list) else []
@@ -43,7 +46,8 @@ def gpus_of(node: NodeProfile) -> tuple[Gpu, ...]:
     if read is not None and read.confidence is Confidence.EXACT and found:
         # A cluster gives out as many as it says, whatever is built in: none where nobody offers
         # them, several times as many where containers share them.
-        return found if node.node.report is None else tuple(islice(cycle(found), offered))
+        in_a_cluster = IN_A_CLUSTER in node.node.labels
+        return tuple(islice(cycle(found), offered)) if in_a_cluster else found
     return (found[:1] or (Gpu(),)) * offered
 
 
