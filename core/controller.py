@@ -39,6 +39,7 @@ from longshore.core.types import (
     Event,
     Load,
     Model,
+    Placement,
     State,
     VersionRecord,
     VersionStatus,
@@ -79,8 +80,9 @@ class _Work:
     registered: datetime | None = None
     """When; a number that was deleted and registered anew is another version."""
     base: Workload | None = None
-    """The workload after customization, without replicas; a version never changes, so neither
-    does this."""
+    """The workload after customization, without replicas."""
+    placement: Placement | None = None
+    """That it was made for; all else of a version never changes."""
     fingerprint: str = ""
     task: asyncio.Task[None] | None = None
     error: WorkloadFailed | None = None
@@ -405,7 +407,9 @@ class Controller:
                 # A list from before the removal ended still has what was stopped.
                 have = None
                 world.have.pop(key, None)
-        if work.base is None:
+        if work.base is None or (not have and work.placement != record.version.placement):
+            # A plan that follows what was measured comes into force when nothing runs.
+            work.placement = record.version.placement
             work.base = await self._hooks.chain(
                 "longshore_customize_workload",
                 "workload",

@@ -109,7 +109,8 @@ class Demand:
         reason = f"a request came while it {was}"
         await self._registry.set_wish(key, Wish.RUN, reason, at=since)
         await self._ledger.begin(key)
-        await self._start(record.model_copy(update={"wish": Wish.RUN}))
+        # Read anew: from now on its plan stays as it is, and until now it might have changed.
+        await self._start(await self._registry.version(key))
         await self._told(key, Wish.RUN, load, reason)
 
     def chose(self, key: VersionKey) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import click
 
+    from longshore.core.measures import GpuUse
     from longshore.core.protocols import Backend, Balancer, Contract, Registry
     from longshore.core.settings import Settings
     from longshore.core.types import (
@@ -123,6 +124,33 @@ def longshore_plan_hardware(
     :param image: what is known of the image.
     :param nodes: what is known of the nodes.
     :return: the plan. Raise ``Refused`` to refuse the version; the message reaches the user.
+    """
+
+
+@hookspec(firstresult=True)
+def longshore_replan_hardware(
+    version: "Version", measured: "Mapping[str, Evidence]"
+) -> "HardwarePlan | None":
+    """Let a version's hardware plan follow what was measured meanwhile; the first answer wins.
+
+    Asked while it sleeps, and while it runs; of a plan that would make its containers others, those
+    that run do not get to know, and it is asked for again when the version sleeps.
+
+    :param version: the version, with the plan that it has.
+    :param measured: what was measured of its image, in MiB: ``memory_measured`` of a replica,
+        ``gpu_memory_measured`` of each of its GPUs; exact if it ran with the same settings.
+    :return: the changed plan (``plan.model_copy(update=...)``), or None for no change. Nothing can
+        be refused any more.
+    """
+
+
+@hookspec(firstresult=True)
+def longshore_measure_gpus() -> "Sequence[GpuUse] | None | Awaitable[Sequence[GpuUse] | None]":
+    """Tell how much of each GPU of this machine is in use; the first answer wins; may be async.
+
+    Asked every half a minute while replicas of a backend on this machine have GPUs.
+
+    :return: of each GPU or slice by its id; what cannot be told is None, with the reason.
     """
 
 

@@ -13,6 +13,7 @@ from longshore.core.controller import Controller
 from longshore.core.errors import Unavailable
 from longshore.core.front import Front
 from longshore.core.hooks import Hooks
+from longshore.core.measures import Measured, known_by
 from longshore.core.names import VersionKey
 from longshore.core.nodes import known_nodes
 from longshore.core.protocols import Backend, Registry
@@ -21,6 +22,7 @@ from longshore.core.settings import Settings
 from longshore.core.types import (
     Decision,
     Event,
+    Evidence,
     KnownNode,
     Model,
     TrafficRule,
@@ -72,7 +74,8 @@ class Platform(Front):
         *,
         collector: Collector,
     ) -> None:
-        self._registration = Registration(settings, hooks, backends)
+        self._measured = known_by(registry)
+        self._registration = Registration(settings, hooks, backends, self._measured)
         super().__init__(settings, hooks, self._registration.contracts)
         self._registry = registry
         self._backends = backends
@@ -111,6 +114,16 @@ class Platform(Front):
     async def nodes(self) -> Sequence[KnownNode]:
         """Return the nodes of all backends, and what is known of each."""
         return await known_nodes(self.hooks, self._backends)
+
+    async def measures(self, digest: str) -> Sequence[Measured]:
+        """Return what was measured of an image, by its digest; the newest first."""
+        return await self._measured(digest)
+
+    async def replan(
+        self, version: Version, measured: Mapping[str, Evidence]
+    ) -> tuple[Version, Sequence[Decision]]:
+        """Return a version with the plan that follows from what was measured, and store nothing."""
+        return await self._registration.replan(version, measured)
 
     async def models(self) -> Sequence[Model]:
         """Return all models with their versions."""

@@ -6,9 +6,11 @@ that a preflight and a registration take exactly the same way.
 
 from collections.abc import Mapping, Sequence
 
+from longshore.core.convergence import workload_of
 from longshore.core.errors import InvalidInput, Refused, StartRefused
 from longshore.core.hooks import Answer, Hooks, failed
 from longshore.core.images import profile_image, resolve_image
+from longshore.core.measures import Known, facts_of, noted, nothing_known
 from longshore.core.names import VersionKey
 from longshore.core.nodes import profile_node
 from longshore.core.placing import judge, plan_hardware
@@ -17,6 +19,7 @@ from longshore.core.settings import Settings
 from longshore.core.types import (
     Confidence,
     Decision,
+    Evidence,
     HardwarePlan,
     ImageProfile,
     NodeProfile,
@@ -41,13 +44,21 @@ class Registration:
         settings: the platform's.
         hooks: the plugins that decide.
         backends: where versions can run, by name.
+        measured: tells what was measured of an image.
 
     Raises:
         StartRefused: two plugins bring a contract of the same name.
     """
 
-    def __init__(self, settings: Settings, hooks: Hooks, backends: Mapping[str, Backend]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        hooks: Hooks,
+        backends: Mapping[str, Backend],
+        measured: Known = nothing_known,
+    ) -> None:
         self._settings = settings
+        self._measured = measured
         self._hooks = hooks
         self._backends = backends
         self._contracts = by_name("contract", hooks.at_start("longshore_contract"))
@@ -76,6 +87,8 @@ class Registration:
         decisions: list[Decision] = []
         image = await resolve_image(self._hooks, self._settings, spec.image, decisions)
         profile = await profile_image(self._hooks, self._settings, image, decisions)
+        if measured := facts_of(await self._measured(image.digest), spec):
+            profile = profile.model_copy(update={"facts": {**profile.facts, **measured}})
         serving = self._serving(spec, profile, decisions)
         nodes = [(await profile_node(self._hooks, node))[0] for node in await backend.nodes()]
         plan = await plan_hardware(self._hooks, spec, profile, nodes, decisions)
@@ -91,6 +104,41 @@ class Registration:
             created_at=utc_now(),
         )
         return version, decisions
+
+    async def replan(
+        self, version: Version, measured: Mapping[str, Evidence]
+    ) -> tuple[Version, list[Decision]]:
+        """Return a version with the plan that follows from what was measured, and who decided it.
+
+        Nodes are chosen anew only where replicas would be others than before.
+
+        Raises:
+            Unavailable: the backend does not answer.
+        """
+        answer = await self._hooks.first(
+            "longshore_replan_hardware", version=version, measured=measured
+        )
+        before, decisions = version.placement, list[Decision]()
+        plan = noted(answer.value if answer else before.plan, measured)
+        planned = _placed(version, plan, before.nodes)
+        backend = self._backends.get(before.backend)
+        if backend is None or workload_of(planned) == workload_of(version):
+            return planned, decisions
+        nodes = [(await profile_node(self._hooks, node))[0] for node in await backend.nodes()]
+        ranked = await self._place(version.spec, plan, nodes, decisions, force=True)
+        why = "; ".join(
+            f"{name}: {fact.value} MiB, {fact.source}" for name, fact in measured.items()
+        )
+        decisions.insert(
+            0,
+            Decision(
+                hook="longshore_replan_hardware",
+                plugin=answer.plugin if answer else "core",
+                outcome=plan.model_dump(mode="json", exclude={"verdicts", "warnings"}),
+                why=why,
+            ),
+        )
+        return _placed(version, plan, ranked), decisions
 
     def _backend(self, spec: VersionSpec) -> Backend:
         name = spec.backend or self._settings.backend
@@ -204,6 +252,11 @@ def by_name(what: str, answers: Sequence[Answer]) -> dict[str, Answer]:
             )
         found[name] = answer
     return found
+
+
+def _placed(version: Version, plan: HardwarePlan, nodes: Sequence[RankedNode]) -> Version:
+    placement = version.placement.model_copy(update={"plan": plan, "nodes": tuple(nodes)})
+    return version.model_copy(update={"placement": placement})
 
 
 def _refuse_failed(plan: HardwarePlan) -> None:

@@ -319,13 +319,21 @@ class HardwarePlan(Value):
     gpu_mem_floor_mib: int | None = None
     """What each GPU must have at least; None where nothing tells."""
     gpu_mem_estimate_mib: int | None = None
-    """What it will use of each; None until it is known."""
+    """What it will use of each, by what is in the image; None where nothing tells."""
+    gpu_mem_measured_mib: int | None = None
+    """The most that it was seen to use of one; None until it ran."""
+    gpu_mem_takes_all: str = ""
+    """The software that takes a share of any GPU, however much it needs; empty if there is none."""
     gpu_code: tuple[GpuCode, ...] = ()
     """Empty where it is not known for sure."""
     min_driver: int | None = None
     """The oldest driver that will do, by its major version; None where it is not known for sure."""
     cpu_millicores: int | None = None
     memory_mib: int | None = None
+    memory_estimate_mib: int | None = None
+    """What a replica will use at least, by what is in the image; None where nothing tells."""
+    memory_measured_mib: int | None = None
+    """The most that a replica was seen to use; None until one ran."""
     threads: int | None = None
     """That each worker process should start; None where there is no CPU limit."""
     env: Mapping[str, str] = {}

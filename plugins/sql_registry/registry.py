@@ -17,11 +17,13 @@ from sqlalchemy import (
 
 from longshore.core import traffic
 from longshore.core.lease import Lease
+from longshore.core.measures import Measured
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Registry
 from longshore.core.types import (
     Decision,
     Event,
+    HardwarePlan,
     Load,
     Model,
     State,
@@ -33,7 +35,7 @@ from longshore.core.types import (
     Wish,
     utc_now,
 )
-from longshore.plugins.sql_registry import calls, leases, rows
+from longshore.plugins.sql_registry import calls, leases, measures, rows
 from longshore.plugins.sql_registry import tables as t
 from longshore.plugins.sql_registry.database import Database, reads, writes
 from longshore.plugins.sql_registry.difference import conflict
@@ -257,6 +259,23 @@ class SqlRegistry(Registry):
     def calls(self, sql: Connection, since: datetime) -> Mapping[VersionKey, Sequence[datetime]]:
         """Return in which slots each version was called."""
         return calls.read(sql, since)
+
+    @writes
+    def add_measures(self, sql: Connection, found: Sequence[Measured]) -> None:
+        """Keep what was measured."""
+        measures.add(sql, found)
+
+    @reads
+    def measures(self, sql: Connection, digest: str | None = None) -> Sequence[Measured]:
+        """Return what was measured."""
+        return measures.read(sql, digest)
+
+    @writes
+    def save_plan(
+        self, sql: Connection, version: Version, plan: HardwarePlan, *, asleep: bool
+    ) -> bool:
+        """Replace the plan alone, which routers do not read."""
+        return measures.save_plan(sql, version, plan, asleep=asleep)
 
     @reads
     def loads(self, sql: Connection) -> Mapping[VersionKey, Load]:

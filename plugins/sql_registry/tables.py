@@ -23,6 +23,7 @@ from longshore.core.types import (
     HardwarePlan,
     Image,
     RankedNode,
+    Resources,
     Serving,
     TrafficRule,
     VersionSpec,
@@ -132,6 +133,25 @@ calls = Table(
     Column("slot", Moment, primary_key=True),
     comment="Some minutes in which a version was called, by their beginning.",
 )
+
+measures = Table(
+    "measures",
+    metadata,
+    Column("digest", Words, primary_key=True, comment="Of the image."),
+    Column("settings", Words, primary_key=True, comment="A digest over those that matter."),
+    Column("resources", Json(Resources), nullable=False),
+    Column("model", Words, nullable=False, comment="Of the last version that ran so."),
+    Column("version", Words, nullable=False),
+    Column("memory_mib", BigInteger),
+    Column("memory_unread", Words, nullable=False),
+    Column("gpu_memory_mib", BigInteger),
+    Column("gpu_memory_unread", Words, nullable=False),
+    Column("readings", BigInteger, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("last_at", Moment, nullable=False),
+    comment="What was measured of images; it outlives the versions.",
+)
+Index(None, measures.c.last_at)
 
 decisions = Table(
     "decisions",

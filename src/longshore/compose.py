@@ -20,6 +20,7 @@ from longshore.core.following import Following, Source
 from longshore.core.front import Front
 from longshore.core.hooks import Hooks
 from longshore.core.leadership import Leadership, Lookout
+from longshore.core.learner import Learner
 from longshore.core.names import VersionKey
 from longshore.core.nodes import profile_node
 from longshore.core.platform import Platform
@@ -149,12 +150,7 @@ async def running(
         table, told, crew = table_of(stack, hooks, settings, sources.worker)
         reports = Reports(told)
         for backend in backends.values():
-            if isinstance(backend, ReadsLoads):
-                backend.read_loads(reports.loads)
-            if isinstance(backend, ReadsNodes):
-                backend.read_nodes(partial(_profiled, hooks))
-            if isinstance(backend, ActsByItself):
-                backend.act_only_while(lambda: leadership.leads)
+            _introduce(backend, reports, hooks, leadership)
         controller = Controller(
             registry,
             backends,
@@ -178,9 +174,11 @@ async def running(
             acts=lambda: leadership.leads,
         )
         platform = Platform(settings, hooks, registry, backends, controller, collector=collector)
+        learner = Learner(registry, backends, hooks, platform.replan, acts=lambda: leadership.leads)
         await stack.enter_async_context(leadership.running())
         await stack.enter_async_context(controller.running())
         await stack.enter_async_context(collector.running())
+        await stack.enter_async_context(learner.running())
         app = build_app(platform, table, Colleagues(leadership, reports))
         address = await stack.enter_async_context(serving(app, crew, settings))
         leadership.announce(advertised(settings, address))
@@ -210,6 +208,16 @@ async def running(
 
         settle()
         yield Running(f"http://{address}", backends)
+
+
+def _introduce(backend: Backend, reports: Reports, hooks: Hooks, leadership: Leadership) -> None:
+    """Let a backend know whom to ask what it wants to know."""
+    if isinstance(backend, ReadsLoads):
+        backend.read_loads(reports.loads)
+    if isinstance(backend, ReadsNodes):
+        backend.read_nodes(partial(_profiled, hooks))
+    if isinstance(backend, ActsByItself):
+        backend.act_only_while(lambda: leadership.leads)
 
 
 async def _profiled(hooks: Hooks, node: Node) -> NodeProfile:
