@@ -1,6 +1,7 @@
 """The learner: measures now and then what ready versions use, and lets plans follow it.
 
-The most that was seen is kept in SQL, and written seldom: thousands may run. What a plan changes of containers waits until its version sleeps: nothing is restarted for it.
+The most that was seen is kept in SQL, and written seldom: thousands may run. What a plan changes
+of containers waits until its version sleeps: nothing is restarted for it.
 """
 
 import asyncio

@@ -31,6 +31,7 @@ from longshore.core.errors import (
     WorkloadFailed,
 )
 from longshore.core.machine import ARCHITECTURES
+from longshore.core.measures import ReplicaUse
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
 from longshore.core.types import (
@@ -59,6 +60,7 @@ from longshore.plugins.engine.pull import Puller
 from longshore.plugins.engine.replicas import AS_REGISTERED, Known, Replicas
 from longshore.plugins.engine.resting import freeze_one, to_discard, to_rouse
 from longshore.plugins.engine.steps import all_of, to_the_end
+from longshore.plugins.engine.usage import use_of
 
 log = logging.getLogger(__name__)
 
@@ -302,6 +304,18 @@ class EngineBackend:
                 memory_mib=info["MemTotal"] >> 20,
             )
         ]
+
+    async def measured(
+        self, keys: Sequence[VersionKey]
+    ) -> Mapping[VersionKey, Sequence[ReplicaUse]]:
+        """Return what the containers of these versions use that were ready when last probed."""
+        opened = self._ready
+        there = opened.replicas.ready(frozenset(keys))
+        used = await asyncio.gather(*(use_of(opened.connection.client, each) for each in there))
+        found: dict[VersionKey, list[ReplicaUse]] = {}
+        for container, use in zip(there, used, strict=True):
+            found.setdefault(container.key, []).append(use)
+        return found
 
     # --- converging ---------------------------------------------------------------------------
 

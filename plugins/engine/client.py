@@ -169,6 +169,19 @@ class Client:
             raise
         return found
 
+    async def stats(self, container: str) -> dict[str, Any] | None:
+        """Return what a container uses now; None if it is gone."""
+        params = {"stream": "false", "one-shot": "true"}
+        try:
+            found: dict[str, Any] = await self._short(
+                "GET", f"/containers/{container}/stats", params=params
+            )
+        except EngineError as error:
+            if error.gone:
+                return None
+            raise
+        return found
+
     async def create(self, name: str, config: Mapping[str, Any]) -> str:
         """Create a container and return its id."""
         created = await self._short(

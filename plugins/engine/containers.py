@@ -14,6 +14,7 @@ from typing import Any
 
 from longshore.core.names import VersionKey
 from longshore.core.types import Address, Workload
+from longshore.plugins.engine.gpus import GPUS
 
 OWNER = "io.longshore.owner"
 STATE = "io.longshore.state"
@@ -220,6 +221,10 @@ class Container:
     """What runs in it: the first word of its entry point or command."""
     created_at: datetime | None = None
     """By then its image was there."""
+    gpus: tuple[str, ...] = ()
+    """Ids of the GPUs that were given to it."""
+    gpu_count: int = 0
+    """How many were asked for."""
 
 
 def parse_container(inspected: Mapping[str, Any]) -> Container:
@@ -249,8 +254,15 @@ def parse_container(inspected: Mapping[str, Any]) -> Container:
         oom_killed=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
         created_at=_time(inspected.get("Created")),
+        gpus=tuple(filter(None, labels.get(GPUS, "").split(","))),
+        gpu_count=_gpus_asked_for(host),
         program=next(iter([*_words(config.get("Entrypoint")), *_words(config.get("Cmd"))]), ""),
     )
+
+
+def _gpus_asked_for(host: Mapping[str, Any]) -> int:
+    asked = host.get("DeviceRequests") or ()
+    return sum(each.get("Count") or len(each.get("DeviceIDs") or ()) for each in asked)
 
 
 def _words(given: str | Sequence[str] | None) -> Sequence[str]:

@@ -36,7 +36,7 @@ def listening(pid: int, container: str, proc: Path = Path("/proc")) -> Listening
         container: its id, by which the process is known to be its.
         proc: where the kernel shows processes.
     """
-    if not _is_of(pid, container, proc):
+    if not is_of(pid, container, proc):
         return None
     try:
         tables = [(proc / str(pid) / "net" / name).read_text() for name in ("tcp", "tcp6")]
@@ -58,7 +58,7 @@ def ignores(pid: int, container: str, signal: int, proc: Path = Path("/proc")) -
     The kernel drops signals that process 1 of a container has no handler for. An engine's own
     process 1 passes signals on to the image's program, which may have chosen to ignore them.
     """
-    if not _is_of(pid, container, proc):
+    if not is_of(pid, container, proc):
         return False
     try:
         first = _status(pid, proc)
@@ -114,7 +114,8 @@ def _next_record(log: int) -> bytes:
             return b""
 
 
-def _is_of(pid: int, container: str, proc: Path) -> bool:
+def is_of(pid: int, container: str, proc: Path = Path("/proc")) -> bool:
+    """Return whether a process is of a container, by this machine's kernel."""
     try:
         return pid > 0 and container in (proc / str(pid) / "cgroup").read_text()
     except OSError:

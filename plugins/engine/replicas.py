@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -208,6 +208,14 @@ class Replicas:
         """Return whether a container was ready when it was last probed."""
         known = self._known.get(listed.id)
         return known is not None and known.health.state is ReplicaState.READY
+
+    def ready(self, keys: Collection[VersionKey]) -> list[Container]:
+        """Return the containers of these versions that were ready when they were last probed."""
+        return [
+            known.container
+            for known in self._known.values()
+            if known.container.key in keys and known.health.state is ReplicaState.READY
+        ]
 
     async def freeze(self, listed: Listed) -> None:
         """Keep a container for its version's next wake.

@@ -4,7 +4,7 @@ PORT            where it listens (8080)
 START_DELAY     seconds before it listens
 EXIT            end with this status at once, after a few last words
 HEALTH          status that GET /health answers (200); 404 means that there is no such path
-EAT             allocate this many MiB at the start
+EAT             allocate this many MiB at the start, and keep them
 WRITE           write this file at the start, and end with status 1 if that fails
 IGNORE_TERM     go on when asked to stop
 WORK            seconds that a prediction takes
@@ -27,6 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 
 CHUNK = 64 * 1024
 NUMBERS = count(1)
+EATEN: list[bytearray] = []
 
 
 class Server(ThreadingHTTPServer):
@@ -209,8 +210,8 @@ def main() -> None:
         sys.exit(int(os.environ["EXIT"]))
     if asked("EAT"):
         # Touched page by page, so that it is really taken.
-        eaten = [bytearray(os.urandom(1024) * 1024) for _ in range(int(os.environ["EAT"]))]
-        print(f"ate {len(eaten)} MiB", flush=True)
+        EATEN.extend(bytearray(os.urandom(1024) * 1024) for _ in range(int(os.environ["EAT"])))
+        print(f"ate {len(EATEN)} MiB", flush=True)
     time.sleep(float(asked("START_DELAY", "0")))
     server = Server(("0.0.0.0", int(asked("PORT", "8080"))), Handler)
     print("behave listens", flush=True)
