@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from longshore.hardware.bounds import Damaged, ImagesSettings, TooMuch
 from longshore.hardware.contents import Position, Stored, read_contents
-from longshore.hardware.findings import packages, weights
-from longshore.hardware.layers import ELF, Layer, Shelf
+from longshore.hardware.findings import model_config, packages, weights
+from longshore.hardware.layers import ELF, Layer, Shelf, is_blob
 from longshore.hardware.manifests import Descriptor
 from longshore.hardware.registry_client import RegistryClient
 from longshore.hardware.tar import HEAD, Content, Entry
@@ -98,13 +98,18 @@ def _wanted(
         shelf.add(entry)
         if isinstance(told, Entry):
             continue
-        if packages.matters(entry.path) or _may_be_a_program(told):
+        if packages.matters(entry.path) or _may_be_a_program(told) or _may_be_a_config(told):
             whole.append(told)
         elif weights.format_of(entry.path) or entry.size >= _SNIFFED:
             heads.append(told)
     whole.sort(key=lambda each: each.begin)
     heads.sort(key=lambda each: each.begin)
     return whole, heads
+
+
+def _may_be_a_config(file: Stored) -> bool:
+    small = file.entry.size <= model_config.LARGEST
+    return small and (model_config.matters(file.entry.path) or is_blob(file.entry.path))
 
 
 def _may_be_a_program(file: Stored) -> bool:

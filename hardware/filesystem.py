@@ -4,7 +4,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from longshore.hardware.findings.kinds import Blob, Finding, Link, Weights
+from longshore.hardware.findings import model_config
+from longshore.hardware.findings.kinds import Blob, Finding, Link, ModelConfig, Weights
 from longshore.hardware.findings.weights import format_of
 from longshore.hardware.layers import Layer, number_of
 
@@ -81,6 +82,8 @@ def _of_links(path: str, files: Mapping[str, list[Found]]) -> Iterator[Found]:
             yield found
             continue
         for each in files.get(finding.target, ()):
+            if isinstance(each.finding, ModelConfig) and model_config.matters(path):
+                yield Found(each.finding.model_copy(update={"path": path}), each.digest)
             format_ = format_of(path)
             if isinstance(each.finding, Blob) and format_:
                 weights = Weights(path=path, format=format_, bytes=each.finding.bytes)

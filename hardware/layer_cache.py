@@ -19,7 +19,7 @@ from longshore.hardware.layers import Layer
 
 log = logging.getLogger(__name__)
 
-EDITION = 1
+EDITION = 2
 """Goes up whenever the same layer would be found to hold something else."""
 
 _HEX = 64

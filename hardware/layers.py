@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ConfigDict
 
 from longshore.core.types import Digest, Value
 from longshore.hardware.bounds import Damaged, ImagesSettings, TooMuch
-from longshore.hardware.findings import packages, weights
+from longshore.hardware.findings import model_config, packages, weights
 from longshore.hardware.findings.cuda import library
 from longshore.hardware.findings.device_code import FatBinaries
 from longshore.hardware.findings.kinds import Blob, Finding, Link
@@ -68,6 +68,11 @@ class Layer(Value):
     def complete(self) -> bool:
         """Whether all of it was read."""
         return not self.problem
+
+
+def is_blob(path: str) -> bool:
+    """Return whether a file is named by its content alone, as download caches do."""
+    return _BLOBS.search(path) is not None
 
 
 def number_of(path: str) -> int:
@@ -134,8 +139,13 @@ class Shelf:
         if reader is None:
             before = len(self.findings)
             reader = weights.reader(path, entry.size, head, most, self._found)
-            if reader is None and len(self.findings) == before and _BLOBS.search(path):
+            if reader is not None or len(self.findings) > before:
+                return reader
+            if is_blob(path):
                 self._found(Blob(path=path, bytes=entry.size))
+            # Download caches keep it under a name that says nothing, too.
+            if is_blob(path) or model_config.matters(path):
+                return model_config.reader(path, entry.size, head, most, self._found)
         return reader
 
     def _link(self, entry: Entry) -> None:
@@ -143,7 +153,7 @@ class Shelf:
         target = resolved(entry.path, entry.target, hard=hard)
         if target is None:
             return
-        interesting = weights.format_of(entry.path) is not None
+        interesting = weights.format_of(entry.path) is not None or model_config.matters(entry.path)
         if hard and not interesting:
             interesting = packages.matters(entry.path) or ".so" in entry.path
         if interesting:

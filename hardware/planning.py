@@ -1,18 +1,27 @@
 """The built-in plugin ``hardware_plan``: what a version's hardware is to be, by the rules."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
 from longshore.core.hookspecs import hookimpl
 from longshore.core.quantities import Memory, mebibytes
-from longshore.core.types import HardwarePlan, ImageProfile, NodeProfile, VersionSpec
+from longshore.core.types import (
+    Evidence,
+    HardwarePlan,
+    ImageProfile,
+    NodeProfile,
+    Version,
+    VersionSpec,
+)
 from longshore.hardware.rules.affinity import affinity
 from longshore.hardware.rules.architecture import architecture, cpu_level
 from longshore.hardware.rules.environment import gpu_hidden, threads
+from longshore.hardware.rules.estimate import estimate
 from longshore.hardware.rules.gpu import gpu_target
 from longshore.hardware.rules.gpu_code import gpu_code, gpu_driver
 from longshore.hardware.rules.known import Known
+from longshore.hardware.rules.measured import follow, measured
 from longshore.hardware.rules.reading import image_read
 from longshore.hardware.rules.weights import gpu_memory, memory
 
@@ -26,6 +35,8 @@ RULES: tuple[Rule, ...] = (
     gpu_code,
     gpu_driver,
     memory,
+    estimate,
+    measured,
     threads,
     gpu_hidden,
     affinity,
@@ -71,3 +82,10 @@ class Plugin:
         """Join the user's wishes, the image's needs and what nodes have."""
         threshold = mebibytes(self._settings.gpu_from)
         return plan(Known(spec=version, profile=image, nodes=nodes, gpu_from_mib=threshold))
+
+    @hookimpl(trylast=True)
+    def longshore_replan_hardware(
+        self, version: Version, measured: Mapping[str, Evidence]
+    ) -> HardwarePlan:
+        """Let the plan go by what was measured since."""
+        return follow(version.placement.plan, version.spec, measured)

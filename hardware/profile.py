@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_PACKAGES = 500
 MOST_WEIGHTS = 200
+MOST_CONFIGS = 20
 _MOST_LAYERS_NAMED = 3
 
 
@@ -69,6 +70,13 @@ def _contents(software: Software, *, complete: bool) -> dict[str, Evidence]:
             f"{len(software.weights)} in all",
             confidence=sure,
         )
+    if software.configs:
+        configs: list[JsonValue] = [
+            each.model_dump(mode="json", exclude={"kind"})
+            for each, _ in software.configs[:MOST_CONFIGS]
+        ]
+        named = ", ".join(found.where for _, found in software.configs[:_MOST_LAYERS_NAMED])
+        facts["model_config"] = Evidence(value=configs, source=named, confidence=sure)
     return facts
 
 

@@ -4,7 +4,14 @@ import re
 from collections.abc import Iterable, Mapping
 
 from longshore.hardware.filesystem import Found
-from longshore.hardware.findings.kinds import DeviceCode, Library, Ownership, Package, Weights
+from longshore.hardware.findings.kinds import (
+    DeviceCode,
+    Library,
+    ModelConfig,
+    Ownership,
+    Package,
+    Weights,
+)
 
 _SITE = re.compile(r"^(?P<site>(?:.*/)?(?:site|dist)-packages)/(?P<name>[^/]+)")
 _OF_PYTHON = re.compile(r"(?:^|/)(?:lib/python3[^/]*|site-packages|dist-packages)/")
@@ -43,6 +50,8 @@ class Software:
         """With the digests of their layers, by name."""
         self.weights: list[tuple[Weights, str]] = []
         """With the digests of their layers, the largest first."""
+        self.configs: list[tuple[ModelConfig, Found]] = []
+        """Of models whose weights are beside them."""
         self.libraries: list[tuple[Library, Found]] = []
         self.code: list[tuple[DeviceCode, Found]] = []
         self._owners: dict[tuple[str, str], str] = {}
@@ -55,6 +64,8 @@ class Software:
                     self.packages.append((each.finding, each.digest))
                 case Weights():
                     self.weights.append((each.finding, each.digest))
+                case ModelConfig():
+                    self.configs.append((each.finding, each))
                 case Library():
                     self.libraries.append((each.finding, each))
                 case DeviceCode():
@@ -67,6 +78,8 @@ class Software:
             for each, digest in self.weights
             if each.bytes >= _LARGE_IN_LIBRARIES or not self._is_of_a_library(each.path)
         ]
+        folders = {each.path.rpartition("/")[0] for each, _ in self.weights}
+        self.configs = [each for each in self.configs if each[0].path.rpartition("/")[0] in folders]
         self.packages.sort(key=lambda each: (each[0].name, each[0].path))
         self.weights.sort(key=lambda each: (-each[0].bytes, each[0].path))
 

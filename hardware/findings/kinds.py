@@ -69,6 +69,19 @@ class Weights(Value):
     """Why its header could not be read."""
 
 
+class ModelConfig(Value):
+    """The sizes of a model, as its configuration tells them."""
+
+    kind: Literal["model_config"] = "model_config"
+    path: str
+    layers: int
+    kv_heads: int
+    """For which keys and values are kept."""
+    head_dim: int
+    dtype: str = ""
+    """Of its numbers: ``bfloat16``; empty where it does not say."""
+
+
 class Blob(Value):
     """A large file with a name that says nothing, as download caches keep them."""
 
@@ -88,6 +101,6 @@ class Link(Value):
 
 
 Finding = Annotated[
-    Package | Ownership | Library | DeviceCode | Weights | Blob | Link,
+    Package | Ownership | Library | DeviceCode | Weights | ModelConfig | Blob | Link,
     Field(discriminator="kind"),
 ]

@@ -38,14 +38,8 @@ def affinity(known: Known, plan: HardwarePlan) -> HardwarePlan:
     A node whose GPUs nobody labelled will do, too: else a cluster without feature discovery, or a
     node that just joined, would get nothing.
     """
-    base = (
-        [Requirement(label=ARCHITECTURE_LABEL, operator="In", values=plan.architectures)]
-        if plan.architectures
-        else []
-    )
-    terms = [[*base, *each] for each in _of_gpus(plan)] or [base]
     changes: dict[str, object] = {
-        "affinity": tuple(tuple(each) for each in terms if each),
+        "affinity": terms(plan),
         "node_selector": dict(known.spec.node_selector),
     }
     if plan.gpu_count:
@@ -64,6 +58,17 @@ def affinity(known: Known, plan: HardwarePlan) -> HardwarePlan:
         f"(no label {MEMORY_LABEL}, and none were read), and they are taken all the same"
     )
     return ruled(plan, "unverified-placement", "unknown", why, warnings=[why])
+
+
+def terms(plan: HardwarePlan) -> tuple[tuple[Requirement, ...], ...]:
+    """Return the alternatives of labels of which a node must have one."""
+    base = (
+        [Requirement(label=ARCHITECTURE_LABEL, operator="In", values=plan.architectures)]
+        if plan.architectures
+        else []
+    )
+    each_with_base = [[*base, *each] for each in _of_gpus(plan)] or [base]
+    return tuple(tuple(each) for each in each_with_base if each)
 
 
 def _is_known(node: NodeProfile) -> bool:

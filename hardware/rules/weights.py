@@ -31,6 +31,7 @@ class Weights:
     sure: bool
     """Whether they were read from headers, in an image that was read completely."""
     where: str
+    folder: str
 
 
 def weights_of(known: Known) -> Weights | None:
@@ -68,17 +69,22 @@ def _weigh(folder: str, files: Sequence[Any], sure: bool) -> Weights:
         mib=-(-sum(each["bytes"] for each in files) // _MIB),
         sure=sure and first in _WITH_HEADER and not any(each.get("problem") for each in files),
         where=f"{first} in /{folder}",
+        folder=folder,
     )
 
 
 def split_over(known: Known) -> int:
     """Return over how many GPUs the command says that weights are split; 1 where it does not."""
-    spec, config = known.spec, known.config
-    words = [*config.entrypoint, *(spec.command if spec.command is not None else config.cmd)]
     number = 1
-    for found in _SPLIT.finditer(" ".join(words)):
+    for found in _SPLIT.finditer(" ".join(words_of(known))):
         number *= max(1, int(found[1]))
     return number
+
+
+def words_of(known: Known) -> list[str]:
+    """Return the words of the command that is run."""
+    spec, config = known.spec, known.config
+    return [*config.entrypoint, *(spec.command if spec.command is not None else config.cmd)]
 
 
 def gpu_memory(known: Known, plan: HardwarePlan) -> HardwarePlan:
