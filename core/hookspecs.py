@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from longshore.core.measures import GpuUse
+    from longshore.core.measures import GpuUses
     from longshore.core.protocols import Backend, Balancer, Contract, Registry
     from longshore.core.settings import Settings
     from longshore.core.types import (
@@ -145,7 +145,7 @@ def longshore_replan_hardware(
 
 
 @hookspec(firstresult=True)
-def longshore_measure_gpus() -> "Sequence[GpuUse] | None | Awaitable[Sequence[GpuUse] | None]":
+def longshore_measure_gpus() -> "GpuUses | None | Awaitable[GpuUses | None]":
     """Tell how much of each GPU of this machine is in use; the first answer wins; may be async.
 
     Asked every half a minute while replicas of a backend on this machine have GPUs.

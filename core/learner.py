@@ -15,7 +15,7 @@ from longshore.core.convergence import workload_of
 from longshore.core.errors import LongshoreError, Unavailable
 from longshore.core.hooks import Hooks
 from longshore.core.measures import (
-    GpuUse,
+    GpuUses,
     Measured,
     Measures,
     RemembersMeasures,
@@ -175,14 +175,14 @@ class Learner:
                 used |= await backend.measured(keys)
             except Unavailable as error:
                 log.warning("what versions on %s use is not known: %s", name, error.message)
-        gpus = await self._gpus() if _have_gpus(used) else ()
+        gpus = await self._gpus() if _have_gpus(used) else GpuUses()
         for key, replicas in used.items():
             if replicas:
                 self._add(ready[key], usage_of(replicas, gpus))
 
-    async def _gpus(self) -> Sequence[GpuUse]:
+    async def _gpus(self) -> GpuUses:
         answer = await self._hooks.first(HOOK)
-        return answer.value if answer else ()
+        return answer.value if answer else GpuUses(unread=f"no enabled plugin answers {HOOK}")
 
     def _add(self, version: Version, usage: Usage) -> None:
         at = self._now()

@@ -38,6 +38,14 @@ class GpuUse(Value):
     """Why something is None."""
 
 
+class GpuUses(Value):
+    """What is known of all GPUs of a machine."""
+
+    gpus: tuple[GpuUse, ...] = ()
+    unread: str = ""
+    """Why of those that are not among them nothing is known."""
+
+
 class ReplicaUse(Value):
     """What one replica uses now."""
 
@@ -151,7 +159,7 @@ def settings_of(spec: VersionSpec) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def usage_of(replicas: Sequence[ReplicaUse], gpus: Sequence[GpuUse]) -> Usage:
+def usage_of(replicas: Sequence[ReplicaUse], gpus: GpuUses) -> Usage:
     """Return what a version uses, by its replicas and by what is known of GPUs."""
     memory = [each.memory_mib for each in replicas if each.memory_mib is not None]
     told = [_of_gpus(each, gpus) for each in replicas if each.gpus or each.gpus_unread]
@@ -164,15 +172,16 @@ def usage_of(replicas: Sequence[ReplicaUse], gpus: Sequence[GpuUse]) -> Usage:
     )
 
 
-def _of_gpus(replica: ReplicaUse, gpus: Sequence[GpuUse]) -> tuple[int | None, str]:
+def _of_gpus(replica: ReplicaUse, gpus: GpuUses) -> tuple[int | None, str]:
     """Return how much a replica uses of that of its GPUs of which it uses most; or why not."""
     if replica.gpus_unread:
         return None, replica.gpus_unread
-    there = {each.uuid: each for each in gpus}
+    there = {each.uuid: each for each in gpus.gpus}
     most = 0
     for uuid in replica.gpus:
         if uuid not in there:
-            return None, f"nobody tells how much of the GPU {uuid} is used"
+            why = gpus.unread or "nobody tells of it"
+            return None, f"how much of the GPU {uuid} is used is not known: {why}"
         used, why = _of_one(replica.processes, there[uuid])
         if used is None:
             return None, why

@@ -10,11 +10,13 @@ from pydantic import BaseModel
 
 from longshore.core.collection import Collection
 from longshore.core.errors import InvalidInput, NotFound
+from longshore.core.measures import Measured
 from longshore.core.names import VersionKey, check_model_name, check_version_name
 from longshore.core.platform import Plan, Platform
 from longshore.core.traffic import warnings
 from longshore.core.types import (
     Decision,
+    Digest,
     Event,
     KnownNode,
     Model,
@@ -54,6 +56,12 @@ class Nodes(BaseModel):
     """All nodes, by backend."""
 
     nodes: Sequence[KnownNode]
+
+
+class Measures(BaseModel):
+    """What was measured of an image, for each kind of settings that it ran with; newest first."""
+
+    measures: Sequence[Measured]
 
 
 class Decisions(BaseModel):
@@ -97,6 +105,19 @@ def _add_nodes(router: APIRouter, platform: Platform) -> None:
     async def list_nodes() -> Nodes:
         """Return the nodes of all backends, and what is known of each."""
         return Nodes(nodes=await platform.nodes())
+
+    @router.get(
+        "/measures/{digest}",
+        summary="Tell what an image used while it ran",
+        responses=openapi.problems(422),
+    )
+    async def measures(
+        digest: Annotated[
+            Digest, Path(description="Of the image: `sha256:...`, as its versions tell it.")
+        ],
+    ) -> Measures:
+        """Return the most memory that replicas used; nothing of an image that never ran."""
+        return Measures(measures=await platform.measures(digest))
 
 
 def _add_collection(router: APIRouter, platform: Platform) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError
 
@@ -115,11 +115,41 @@ class Nvml(Value):
     unread: Mapping[str, str] = Field(default={})
 
 
+class Use(Value):
+    """How much of a GPU or a slice of one is in use."""
+
+    uuid: str
+    used_mib: int | None = None
+    processes: Mapping[int, int | None] | None = None
+    unread: Mapping[str, str] = {}
+
+
+class Used(Value):
+    """How much of all of them is."""
+
+    status: Status
+    reason: str = ""
+    """Why it is not ``ok``, or why some are missing."""
+    gpus: tuple[Use, ...] = ()
+
+
+D = TypeVar("D", Nvml, Used)
+
+
 async def read_nvml(seconds: float) -> Nvml:
     """Ask the driver. It always comes back, little later than in these seconds."""
+    return await _ask(Nvml, seconds)
+
+
+async def read_used(seconds: float) -> Used:
+    """Ask the driver what is in use. It always comes back, little later than in these seconds."""
+    return await _ask(Used, seconds, "used")
+
+
+async def _ask(kind: type[D], seconds: float, *arguments: str) -> D:
     process = await asyncio.create_subprocess_exec(
         # Without its own folder on the path, whose modules have names of all sorts.
-        *(sys.executable, "-P", str(PROGRAM)),
+        *(sys.executable, "-P", str(PROGRAM), *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -133,7 +163,7 @@ async def read_nvml(seconds: float) -> Nvml:
             await remarks
             status = await process.wait()
     except TimeoutError:
-        return _failed(f"{_last_call(said)} did not come back within {seconds:g} s")
+        return _failed(kind, f"{_last_call(said)} did not come back within {seconds:g} s")
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -142,17 +172,18 @@ async def read_nvml(seconds: float) -> Nvml:
         answer.cancel()
         remarks.cancel()
     if status < 0:
-        return _failed(f"{_last_call(said)} crashed: {signal.Signals(-status).name}")
+        return _failed(kind, f"{_last_call(said)} crashed: {signal.Signals(-status).name}")
     try:
         told: JsonValue = json.loads(document)
-        return Nvml.model_validate(told)
+        return kind.model_validate(told)
     except (ValueError, ValidationError):
         last = bytes(said).decode(errors="replace").strip().rpartition("\n")[2]
-        return _failed(f"the program that asks the driver ended with status {status}: {last}")
+        why = f"the program that asks the driver ended with status {status}: {last}"
+        return _failed(kind, why)
 
 
-def _failed(why: str) -> Nvml:
-    return Nvml(status="error", reason=why)
+def _failed(kind: type[D], why: str) -> D:
+    return kind(status="error", reason=why)
 
 
 def _last_call(said: bytearray) -> str:

@@ -9,12 +9,14 @@ import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pynvml
 
 CALL = "call "
+USED = "used"
+"""Argument: tell only how much of each GPU is in use, and by whom."""
 _STATUS = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no_library",
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "driver_not_loaded",
@@ -94,17 +96,18 @@ class Told:
 
 
 def main() -> None:
-    """Print what the driver tells."""
-    print(json.dumps(_inspect()))  # noqa: T201 - it is how this program answers
+    """Print what the driver tells: of everything, or with an argument, of what is used now."""
+    document = _inspect(_used if sys.argv[1:] == [USED] else _machine)
+    print(json.dumps(document))  # noqa: T201 - it is how this program answers
 
 
-def _inspect() -> dict[str, Any]:
+def _inspect(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         ask(pynvml.nvmlInit)
     except Unread as error:
         return {"status": _STATUS.get(error.code, "error"), "reason": str(error)}
     try:
-        return _machine()
+        return look()
     except Unread as error:
         return {"status": "error", "reason": str(error)}
     finally:
@@ -130,6 +133,45 @@ def _machine() -> dict[str, Any]:
     ]
     status = "ok" if gpus else "no_devices"
     return {"status": status, "reason": "", "gpus": gpus, **told.document()}
+
+
+def _used() -> dict[str, Any]:
+    gpus, unread = [], []
+    for index in range(ask(pynvml.nvmlDeviceGetCount)):
+        try:
+            gpu = ask(pynvml.nvmlDeviceGetHandleByIndex, index)
+            slices = _slices(gpu)
+            gpus += [_use_of(device) for device in slices or [gpu]]
+        except Unread as error:
+            # Of the others something is known.
+            unread.append(f"GPU {index}: {error}")
+    return {"status": "ok", "reason": "; ".join(unread), "gpus": gpus}
+
+
+def _use_of(device: Any) -> dict[str, Any]:
+    told = Told(uuid=ask(pynvml.nvmlDeviceGetUUID, device))
+    told.tell("used_mib", lambda: -(-ask(pynvml.nvmlDeviceGetMemoryInfo, device).used // 2**20))
+    told.tell("processes", lambda: _processes(device))
+    return told.document()
+
+
+def _processes(device: Any) -> dict[int, int | None]:
+    """Return how many MiB each process uses; one that is there twice, together."""
+    found: dict[int, int | None] = {}
+    for each in ask(pynvml.nvmlDeviceGetComputeRunningProcesses, device):
+        used, before = each.usedGpuMemory, found.get(each.pid, 0)
+        known = None if used is None or before is None else before + -(-used // 2**20)
+        found[each.pid] = known
+    return found
+
+
+def _slices(gpu: Any) -> list[Any]:
+    """Return the slices of a GPU; none where it is not sliced, or where the library knows none."""
+    try:
+        now, _ = ask(pynvml.nvmlDeviceGetMigMode, gpu)
+    except Unread:
+        return []
+    return list(_devices_of(gpu)) if now else []
 
 
 def _cuda() -> str:
@@ -177,16 +219,18 @@ def _address(pci: Any) -> str:
 def _mig(gpu: Any) -> dict[str, Any]:
     modes = {0: "disabled", 1: "enabled"}
     now, pending = ask(pynvml.nvmlDeviceGetMigMode, gpu)
-    instances = []
-    for index in range(ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, gpu) if now else 0):
-        try:
-            device = ask(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu, index)
-        except Unread as error:
-            if error.code in {pynvml.NVML_ERROR_NOT_FOUND, pynvml.NVML_ERROR_INVALID_ARGUMENT}:
-                continue
-            raise
-        instances.append(_instance(device))
+    instances = [_instance(each) for each in _devices_of(gpu)] if now else []
     return {"mode": modes.get(now), "pending": modes.get(pending), "instances": instances}
+
+
+def _devices_of(gpu: Any) -> Iterator[Any]:
+    """Yield the slices of a GPU."""
+    for index in range(ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, gpu)):
+        try:
+            yield ask(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu, index)
+        except Unread as error:
+            if error.code not in {pynvml.NVML_ERROR_NOT_FOUND, pynvml.NVML_ERROR_INVALID_ARGUMENT}:
+                raise
 
 
 def _instance(device: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from longshore.core.hookspecs import hookimpl
 from longshore.core.machine import architecture, memory_mib
+from longshore.core.measures import GpuUse, GpuUses
 from longshore.core.types import Evidence, Node, utc_now
 from longshore.hardware.node import files
 from longshore.hardware.node.cpu import cpu_facts
@@ -19,7 +20,7 @@ from longshore.hardware.node.gpus import gpu_facts
 from longshore.hardware.node.labels import label_facts
 from longshore.hardware.node.limits import Groups, limit_facts
 from longshore.hardware.node.numa import numa
-from longshore.hardware.node.nvml import read_nvml
+from longshore.hardware.node.nvml import read_nvml, read_used
 from longshore.hardware.node.reported import reported_facts
 from longshore.hardware.node.settings import NodesSettings
 
@@ -45,6 +46,8 @@ class Plugin:
         self._settings = settings or NodesSettings()
         self._reading: asyncio.Task[dict[str, Evidence]] | None = None
         self._fresh_until = float("-inf")
+        self._used = GpuUses()
+        self._used_until = float("-inf")
 
     @hookimpl(trylast=True)
     async def longshore_profile_node(self, node: Node) -> Mapping[str, Evidence]:
@@ -56,6 +59,27 @@ class Plugin:
         if node.report is not None:
             return reported_facts(node, node.report, facts, utc_now())
         return complete(facts, f"{_ELSEWHERE}, and {_NO_LABEL}")
+
+    @hookimpl(trylast=True)
+    async def longshore_measure_gpus(self) -> GpuUses:
+        """Ask the driver what is in use now; one that takes long, or fails, not all the time."""
+        if time.monotonic() < self._used_until:
+            return self._used
+        started = time.monotonic()
+        used = await read_used(self._settings.driver_seconds)
+        gpus = tuple(
+            GpuUse(
+                uuid=each.uuid,
+                used_mib=each.used_mib,
+                processes=each.processes,
+                unread="; ".join(each.unread.values()),
+            )
+            for each in used.gpus
+        )
+        self._used = GpuUses(gpus=gpus, unread=f"NVML: {used.reason}" if used.reason else "")
+        if not gpus:
+            self._used_until = time.monotonic() + (time.monotonic() - started) * _RARELY
+        return self._used
 
     def _is_here(self, node: Node) -> bool:
         if self._settings.this_node is not None:

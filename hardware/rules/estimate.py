@@ -147,7 +147,7 @@ def _declared(
 def _options(known: Known, names: tuple[str, ...]) -> Iterator[str]:
     """Yield the values of options in the command: ``--name value`` and ``--name=value``."""
     words = " ".join(words_of(known)).split()
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         name, equals, value = word.partition("=")
         if name in names:
             yield value if equals else following

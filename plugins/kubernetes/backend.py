@@ -28,6 +28,7 @@ from longshore.core.errors import (
     Unavailable,
     WorkloadFailed,
 )
+from longshore.core.measures import ReplicaUse
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
 from longshore.core.types import (
@@ -81,6 +82,7 @@ from longshore.plugins.kubernetes.replicas import Replicas
 from longshore.plugins.kubernetes.settings import KubernetesSettings
 from longshore.plugins.kubernetes.statuses import key_of, status_of
 from longshore.plugins.kubernetes.strangers import found, whose
+from longshore.plugins.kubernetes.usage import is_ready, uses
 from longshore.plugins.kubernetes.watch import Cache, synced
 
 log = logging.getLogger(__name__)
@@ -372,6 +374,18 @@ class KubernetesBackend:
             await server.run()
         except LongshoreError as error:
             log.error("%s (%s)", error.message, error.hint)
+
+    async def measured(
+        self, keys: Sequence[VersionKey]
+    ) -> Mapping[VersionKey, Sequence[ReplicaUse]]:
+        """Return what the ready pods of these versions use, where the cluster measures it."""
+        opened = self._ready
+        owner, pods = opened.cluster.owner, opened.replicas.by_workload()
+        mine = {key: pods.get(object_name(owner, key), ()) for key in keys}
+        ready = {
+            key: [each.item for each in found if is_ready(each)] for key, found in mine.items()
+        }
+        return await uses(opened.cluster.client, owner, {k: v for k, v in ready.items() if v})
 
     # --- small things -------------------------------------------------------------------------
 

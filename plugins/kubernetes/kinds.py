@@ -39,5 +39,7 @@ CLAIM_TEMPLATE = Kind("ResourceClaimTemplate", "apis/resource.k8s.io/v1", "resou
 DEVICE_CLASS = Kind("DeviceClass", "apis/resource.k8s.io/v1", "deviceclasses", namespaced=False)
 DEVICE_SLICE = Kind("ResourceSlice", "apis/resource.k8s.io/v1", "resourceslices", namespaced=False)
 
+POD_METRICS = Kind("PodMetrics", "apis/metrics.k8s.io/v1beta1", "pods")
+
 OURS = (SECRET, POLICY, SERVICE, BUDGET, CLAIM_TEMPLATE, DEPLOYMENT, AUTOSCALER)
 """What one version may be made of, in the order in which it is applied."""

@@ -5,6 +5,7 @@
  *   STUB_COUNT  "0"                        how many GPUs there are
  *   STUB_HANG   "nvmlDeviceGetName"        a function that does not come back
  *   STUB_CRASH  "nvmlDeviceGetName"        a function that crashes
+ *   STUB_RUNS   "GPU-1=7:2048 GPU-1=8:-"   processes with their MiB, by how the UUID begins
  *   STUB_LOG    "/path"                    where to write which functions were called
  * Compiled with -DWITHOUT_MIG, it is an older library, which lacks the functions about MIG;
  * with -DWITHOUT_INIT, one that lacks nvmlInitWithFlags.
@@ -19,6 +20,7 @@
 #define NOT_SUPPORTED 3
 #define INVALID 2
 #define NOT_FOUND 6
+#define INSUFFICIENT_SIZE 7
 
 typedef struct device {
     const char *uuid, *name, *bus;
@@ -137,6 +139,34 @@ int nvmlDeviceGetMemoryInfo(device *of, unsigned long long *into)
     into[1] = of->free;
     into[2] = of->total - of->free;
     return OK;
+}
+
+typedef struct {
+    unsigned pid;
+    unsigned long long used;
+    unsigned gpu_instance, compute_instance;
+} process;
+
+int nvmlDeviceGetComputeRunningProcesses_v3(device *of, unsigned *room, process *into)
+{
+    unsigned found = 0;
+    ENTER(nvmlDeviceGetComputeRunningProcesses_v3);
+    for (const char *at = getenv("STUB_RUNS"); at && *at;
+         at = strchr(at, ' ') ? strchr(at, ' ') + 1 : NULL) {
+        size_t length = strcspn(at, "=");
+        if (strncmp(at, of->uuid, length))
+            continue;
+        if (into && found < *room) {
+            const char *used = strchr(at, ':') + 1;
+            memset(&into[found], 0, sizeof *into);
+            into[found].pid = (unsigned)atoi(at + length + 1);
+            into[found].used = *used == '-' ? ~0ULL : (unsigned long long)atoll(used) << 20;
+        }
+        found++;
+    }
+    unsigned had = *room;
+    *room = found;
+    return found > had || (found && !into) ? INSUFFICIENT_SIZE : OK;
 }
 
 int nvmlDeviceGetCudaComputeCapability(device *of, int *major, int *minor)
