@@ -246,6 +246,7 @@ class Learner:
         if restarts and not asleep:
             # It runs as it was planned; only what is told of it changes.
             changed, decisions = _with_plan(version, noted(before, facts)), ()
+            restarts = False
         if changed.placement == version.placement:
             return
         saved = await registry.save_plan(changed, changed.placement.plan, asleep=restarts)

@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "hardware.md"
 BEGIN, END = "<!-- corpus: begin -->", "<!-- corpus: end -->"
 FACTS = (
     *("gpu_need", "cuda_version", "min_driver", "sm_sass", "sm_ptx", "packages", "weights"),
-    *("variant", "threads", "labels"),
+    *("model_config", "variant", "threads", "labels"),
 )
 FOUND: dict[str, dict[str, Any]] = {}
 """What was told in this run, by the name of the case."""

@@ -60,6 +60,11 @@ ONNX_FILES = {
 }
 LLAMA = safetensors({"a": ("BF16", [1000, 64], 128_000), "b": ("F32", [50], 200)})
 
+CONFIG = (
+    b'{"architectures": ["LlamaForCausalLM"], "hidden_size": 4096, "num_attention_heads": 32, '
+    b'"num_hidden_layers": 32, "num_key_value_heads": 8, "torch_dtype": "bfloat16"}'
+)
+
 CASES = [
     Case(
         "scikit-learn alone",
@@ -350,6 +355,63 @@ CASES = [
             "weights": [
                 (f"hf/blobs/{'a' * 64}", "safetensors", {"BF16": 64_000, "F32": 50}),
                 ("hf/snapshots/1/pytorch_model.bin", "pytorch", {}),
+            ],
+        },
+    ),
+    Case(
+        "a language model with its sizes beside its weights, and others that are none",
+        lambda: [
+            gzipped(
+                tar(
+                    {
+                        "model/model.safetensors": LLAMA,
+                        "model/config.json": CONFIG,
+                        "app/config.json": b'{"num_hidden_layers": 3, "port": 8080}',
+                        "other/config.json": CONFIG,
+                        f"hf/blobs/{'c' * 40}": CONFIG,
+                        f"hf/blobs/{'b' * 64}": bytes(9000),
+                    },
+                    symlinks={
+                        "hf/snapshots/1/config.json": f"../../blobs/{'c' * 40}",
+                        "hf/snapshots/1/pytorch_model.bin": f"../../blobs/{'b' * 64}",
+                    },
+                )
+            )
+        ],
+        {
+            "gpu_need": "none",
+            "weights": [
+                ("hf/snapshots/1/pytorch_model.bin", "pytorch", {}),
+                ("model/model.safetensors", "safetensors", {"BF16": 64_000, "F32": 50}),
+            ],
+            "model_config": [
+                {"path": path, "layers": 32, "kv_heads": 8, "head_dim": 128, "dtype": "bfloat16"}
+                for path in ("hf/snapshots/1/config.json", "model/config.json")
+            ],
+        },
+    ),
+    Case(
+        "a language model with its sizes beside large files, in zstd:chunked",
+        lambda: [
+            chunked(
+                {
+                    "m/config.json": CONFIG,
+                    "m/model.safetensors": LLAMA,
+                    "aside.csv": bytes(range(256)) * 4000,
+                }
+            )
+        ],
+        {
+            "gpu_need": "none",
+            "weights": [("m/model.safetensors", "safetensors", {"BF16": 64_000, "F32": 50})],
+            "model_config": [
+                {
+                    "path": "m/config.json",
+                    "layers": 32,
+                    "kv_heads": 8,
+                    "head_dim": 128,
+                    "dtype": "bfloat16",
+                }
             ],
         },
     ),
