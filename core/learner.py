@@ -21,6 +21,7 @@ from longshore.core.measures import (
     RemembersMeasures,
     ReplicaUse,
     Usage,
+    decided,
     facts_of,
     joined,
     noted,
@@ -245,7 +246,8 @@ class Learner:
         restarts = workload_of(changed).fingerprint != workload_of(version).fingerprint
         if restarts and not asleep:
             # It runs as it was planned; only what is told of it changes.
-            changed, decisions = _with_plan(version, noted(before, facts)), ()
+            told = noted(before, facts)
+            changed, decisions = _with_plan(version, told), decided(before, told, facts, "core")
             restarts = False
         if changed.placement == version.placement:
             return

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 from longshore.core.names import VersionKey
 from longshore.core.types import (
     Confidence,
+    Decision,
     Digest,
     Evidence,
     HardwarePlan,
@@ -272,6 +273,27 @@ def noted(plan: HardwarePlan, facts: Mapping[str, Evidence]) -> HardwarePlan:
             "gpu_mem_measured_mib": _number(facts.get(GPU_MEMORY)),
         }
     )
+
+
+def decided(
+    before: HardwarePlan, plan: HardwarePlan, facts: Mapping[str, Evidence], plugin: str
+) -> Sequence[Decision]:
+    """Return what was decided about a plan by measures; nothing where they tell nothing new."""
+    told = {name: (getattr(before, name), getattr(plan, name)) for name in _TOLD}
+    if all(one == other for one, other in told.values()):
+        return ()
+    return (
+        Decision(
+            hook="longshore_replan_hardware",
+            plugin=plugin,
+            outcome={name: now for name, (_, now) in told.items()},
+            inputs={name: was for name, (was, _) in told.items()},
+            why="; ".join(f"{fact.value} MiB: {fact.source}" for fact in facts.values()),
+        ),
+    )
+
+
+_TOLD = ("memory_measured_mib", "gpu_mem_measured_mib", "gpu_mem_floor_mib")
 
 
 def _number(fact: Evidence | None) -> int | None:

@@ -10,7 +10,7 @@ from longshore.core.convergence import workload_of
 from longshore.core.errors import InvalidInput, Refused, StartRefused
 from longshore.core.hooks import Answer, Hooks, failed
 from longshore.core.images import profile_image, resolve_image
-from longshore.core.measures import Known, facts_of, noted, nothing_known
+from longshore.core.measures import Known, decided, facts_of, noted, nothing_known
 from longshore.core.names import VersionKey
 from longshore.core.nodes import profile_node
 from longshore.core.placing import judge, plan_hardware
@@ -118,26 +118,16 @@ class Registration:
         answer = await self._hooks.first(
             "longshore_replan_hardware", version=version, measured=measured
         )
-        before, decisions = version.placement, list[Decision]()
+        before = version.placement
         plan = noted(answer.value if answer else before.plan, measured)
+        plugin = answer.plugin if answer else "core"
+        decisions = list(decided(before.plan, plan, measured, plugin))
         planned = _placed(version, plan, before.nodes)
         backend = self._backends.get(before.backend)
         if backend is None or workload_of(planned) == workload_of(version):
             return planned, decisions
         nodes = [(await profile_node(self._hooks, node))[0] for node in await backend.nodes()]
         ranked = await self._place(version.spec, plan, nodes, decisions, force=True)
-        why = "; ".join(
-            f"{name}: {fact.value} MiB, {fact.source}" for name, fact in measured.items()
-        )
-        decisions.insert(
-            0,
-            Decision(
-                hook="longshore_replan_hardware",
-                plugin=answer.plugin if answer else "core",
-                outcome=plan.model_dump(mode="json", exclude={"verdicts", "warnings"}),
-                why=why,
-            ),
-        )
         return _placed(version, plan, ranked), decisions
 
     def _backend(self, spec: VersionSpec) -> Backend:

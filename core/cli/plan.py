@@ -56,21 +56,22 @@ def _gets(plan: HardwarePlan) -> Iterator[str]:
         gpus = f"{plan.gpu_count} GPU{'s' * (plan.gpu_count > 1)}"
         floor = plan.gpu_mem_floor_mib
         yield f"{gpus} of {floor} MiB or more" if floor else gpus
-        yield from _told("GPU memory", plan.gpu_mem_estimate_mib, plan.gpu_mem_measured_mib)
+        if used := uses(plan.gpu_mem_estimate_mib, plan.gpu_mem_measured_mib):
+            yield f"GPU memory {used}"
     else:
         yield "no GPU"
     yield f"{plan.cpu_millicores}m CPU" if plan.cpu_millicores else "no CPU limit"
     if plan.threads:
         yield f"{plan.threads} thread{'s' * (plan.threads > 1)} per worker"
     yield f"{plan.memory_mib} MiB memory" if plan.memory_mib else "no memory limit"
-    yield from _told("memory", plan.memory_estimate_mib, plan.memory_measured_mib)
+    if used := uses(plan.memory_estimate_mib, plan.memory_measured_mib):
+        yield f"memory {used}"
 
 
-def _told(what: str, estimated: int | None, measured: int | None) -> Iterator[str]:
-    """Yield how much it uses: ``memory estimated 1,200 MiB; measured 1,350 MiB``."""
+def uses(estimated: int | None, measured: int | None) -> str:
+    """Return what it uses: ``estimated 1,200 MiB; measured 1,350 MiB``; empty where unknown."""
     known = {"estimated": estimated, "measured": measured}
-    if told := [f"{how} {mib:,} MiB" for how, mib in known.items() if mib is not None]:
-        yield f"{what} {'; '.join(told)}"
+    return "; ".join(f"{how} {mib:,} MiB" for how, mib in known.items() if mib is not None)
 
 
 def _where(plan: HardwarePlan) -> str:

@@ -15,11 +15,17 @@ from longshore.core.cli.options import (
     target_argument,
 )
 from longshore.core.cli.output import COLOURS, coloured, fields, plain, print_json, say, table
+from longshore.core.cli.plan import uses
 from longshore.core.cli.text import age, moment, one_line
 from longshore.core.ledger import durations, percentile
 from longshore.core.types import Decision, Model, State, VersionRecord, Wake, utc_now
 from longshore.core.windows import next_after, open_at
 
+_SHOWN_APART = {
+    "verdicts",
+    *("memory_estimate_mib", "memory_measured_mib"),
+    *("gpu_mem_estimate_mib", "gpu_mem_measured_mib"),
+}
 _STATES = {state.value: colour for state, colour in COLOURS.items()}
 
 
@@ -98,7 +104,7 @@ def _show(record: VersionRecord, wakes: Sequence[Wake]) -> None:
     told = status.model_dump(mode="json", exclude={"state", "since", "retry_at"}, exclude_none=True)
     if status.retry_at:
         told["next try"] = moment(status.retry_at)
-    placement = version.placement
+    placement, plan = version.placement, version.placement.plan
     content = {
         "status": {
             "wish": record.wish.value,
@@ -116,9 +122,11 @@ def _show(record: VersionRecord, wakes: Sequence[Wake]) -> None:
         "placement": {
             "backend": placement.backend,
             "nodes": [f"{node.name}, score {node.score:g}" for node in placement.nodes],
-            **placement.plan.model_dump(mode="json", exclude={"verdicts"}, exclude_none=True),
+            "memory": uses(plan.memory_estimate_mib, plan.memory_measured_mib),
+            "GPU memory": uses(plan.gpu_mem_estimate_mib, plan.gpu_mem_measured_mib),
+            **plan.model_dump(mode="json", exclude=_SHOWN_APART, exclude_none=True),
             "verdicts": [
-                f"{each.rule}: {each.outcome} ({each.evidence})" for each in placement.plan.verdicts
+                f"{each.rule}: {each.outcome} ({each.evidence})" for each in plan.verdicts
             ],
         },
         "wakes": [*_percentiles(wakes), *(_wake(each) for each in wakes)],

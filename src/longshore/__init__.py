@@ -15,6 +15,7 @@ from longshore.core.errors import (
     WorkloadFailed,
 )
 from longshore.core.hookspecs import hookimpl
+from longshore.core.measures import GpuUse, GpuUses
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Backend, Balancer, Candidate, Contract, Registry
 from longshore.core.settings import Settings
@@ -62,6 +63,8 @@ __all__ = [
     "Event",
     "Evidence",
     "GpuCode",
+    "GpuUse",
+    "GpuUses",
     "HardwarePlan",
     "Identity",
     "Image",

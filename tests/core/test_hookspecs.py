@@ -10,7 +10,7 @@ from types import NoneType
 import click
 import pytest
 
-from longshore.core import hookspecs, protocols, settings, types
+from longshore.core import hookspecs, measures, protocols, settings, types
 from longshore.core.hook_checks import HOOKS
 
 TESTS = Path(__file__).parents[1]
@@ -27,7 +27,9 @@ def docstring(name: str) -> str:
 
 def hints(name: str) -> dict[str, object]:
     """Return the types of a hook, which the specification imports for type checkers only."""
-    known = {**vars(typing), **vars(types), **vars(protocols), **vars(settings), "click": click}
+    modules = typing, types, protocols, settings, measures
+    known = {name: each for module in modules for name, each in vars(module).items()}
+    known["click"] = click
     return typing.get_type_hints(hook(name), globalns=known)
 
 
@@ -40,6 +42,8 @@ def test_the_contract_is_what_the_design_promises() -> None:
         "longshore_profile_image",
         "longshore_profile_node",
         "longshore_plan_hardware",
+        "longshore_replan_hardware",
+        "longshore_measure_gpus",
         "longshore_filter_node",
         "longshore_score_node",
         "longshore_customize_workload",

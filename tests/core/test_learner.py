@@ -253,8 +253,9 @@ async def test_a_floor_follows_only_when_its_version_sleeps(world: World) -> Non
     assert asleep.gpu_mem_floor_mib == 9000
     assert "8999" in str(asleep.affinity)
     decisions = [each.hook for each in await world.registry.decisions(IRIS)]
-    assert "longshore_replan_hardware" in decisions
-    assert world.gpus.calls == 1
+    # Told when it was measured, and when it came into force.
+    assert decisions.count("longshore_replan_hardware") == 2
+    assert world.gpus.calls == 2
 
 
 async def test_what_cannot_be_measured_has_a_reason_and_changes_no_plan(world: World) -> None:

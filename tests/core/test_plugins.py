@@ -436,7 +436,8 @@ def test_a_plugin_that_refuses_in_words(machine: Machine) -> None:
 HOOKS = (
     "longshore_registry, longshore_backend, longshore_resolve_image, longshore_delete_image, "
     "longshore_profile_image, "
-    "longshore_profile_node, longshore_plan_hardware, longshore_filter_node, longshore_score_node, "
+    "longshore_profile_node, longshore_plan_hardware, longshore_replan_hardware, "
+    "longshore_measure_gpus, longshore_filter_node, longshore_score_node, "
     "longshore_customize_workload, longshore_scale, longshore_expect_calls, "
     "longshore_balancer, longshore_contract, "
     "longshore_authenticate, longshore_on_event, longshore_commands"
