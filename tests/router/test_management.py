@@ -4,14 +4,19 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from examples_of import NOON
 from parts.routed import Routed, until
 
 from longshore.core.errors import NotFound, Unavailable
+from longshore.core.measures import Measured
 from longshore.core.names import VersionKey
-from longshore.core.types import VersionSpec
+from longshore.core.settings import Settings
+from longshore.core.types import Resources, VersionSpec
+from longshore.plugins.sql_registry.registry import SqlRegistry
 
 SPEC = {"image": "localhost:5001/iris:1"}
 IRIS_1 = "/api/models/iris/versions/1"
@@ -72,6 +77,28 @@ async def test_nodes_are_told_with_what_plugins_know_of_them(router: Routed) -> 
     assert told["backend"] == "engine"
     assert told["profile"]["node"]["name"] == "here"
     assert told["profile"]["facts"] == {}
+
+
+async def test_what_was_measured_of_an_image_is_told(router: Routed, state: Path) -> None:
+    digest = "sha256:" + "a" * 64
+    assert (await router.http.get(f"/api/measures/{digest}")).json() == {"measures": []}
+    found = Measured(
+        digest=digest,
+        settings="s",
+        resources=Resources(memory="1Gi"),
+        version=VersionKey("iris", "1"),
+        memory_mib=700,
+        gpu_memory_unread="no NVML",
+        since=NOON,
+        last_at=NOON,
+    )
+    registry = SqlRegistry(Settings(state=state).database_url)
+    await registry.add_measures([found])
+    await registry.close()
+    [told] = (await router.http.get(f"/api/measures/{digest}")).json()["measures"]
+    assert (told["memory_mib"], told["gpu_memory_mib"]) == (700, None)
+    assert (told["gpu_memory_unread"], told["readings"]) == ("no NVML", 1)
+    assert (await router.http.get("/api/measures/iris")).status_code == 422
 
 
 async def test_what_no_hardware_fits_is_registered_where_the_caller_insists(

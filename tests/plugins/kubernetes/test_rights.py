@@ -220,6 +220,7 @@ async def test_the_rights_suffice_and_each_is_used(
     several = {"min": 1, "max": 3}
     await backend.apply(workload(replicas=2, scaling=several))
     await eventually(backend, lambda found: len(found) == 2 and ready(found))
+    await backend.measured([IRIS])
     await backend.apply(workload(replicas=1, scaling=several))
     await backend.apply(workload(env={"EXIT": "3"}))
     await eventually(backend, lambda found: exited(found[-1:]))
