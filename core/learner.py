@@ -99,6 +99,8 @@ class Learner:
         self._round = 0
         self._turns: dict[VersionKey, int] = {}
         """In which round each version was measured last."""
+        self._specs: dict[VersionKey, tuple[datetime, str]] = {}
+        """When each version was registered, and what tells its settings apart."""
         self._judged: dict[VersionKey, object] = {}
         """From what each plan was judged last."""
 
@@ -189,7 +191,7 @@ class Learner:
         at = self._now()
         found = Measured(
             digest=version.image.digest,
-            settings=settings_of(version.spec),
+            settings=self._settings(version)[1],
             resources=version.spec.resources,
             version=version.key,
             **dict(usage),
@@ -213,25 +215,37 @@ class Learner:
 
     async def _judge(self, registry: RemembersMeasures, records: Sequence[VersionRecord]) -> None:
         """Let plans follow what was measured, a bounded number of them in one round."""
-        by_digest: defaultdict[str, list[Measured]] = defaultdict(list)
-        for each in self._known.values():
-            by_digest[each.digest].append(each)
-        self._judged = {
-            record.version.key: self._judged.get(record.version.key) for record in records
+        highest = _highest(self._known.values())
+        self._specs = {
+            record.version.key: self._settings(record.version)
+            for record in records
+            if record.version.image.digest in highest
         }
+        self._judged = {key: self._judged.get(key) for key in self._specs}
         left = MOST
         for record in records:
-            found = by_digest.get(record.version.image.digest)
-            if not found or not left:
+            key, digest = record.version.key, record.version.image.digest
+            if key not in self._specs or not left:
                 continue
-            facts = facts_of(found, record.version.spec)
+            _, settings = self._specs[key]
+            own = self._known.get((digest, settings))
             rests = record.status.state in {State.ASLEEP, State.COLLECTED}
             asleep = record.wish is not Wish.RUN and rests
-            mark = (facts, asleep, record.version.created_at)
-            if facts and self._judged[record.version.key] != mark:
+            mark = (asleep, self._specs[key], own, _told(highest[digest]))
+            if self._judged[key] == mark:
+                continue
+            found = [own, *highest[digest]] if own else highest[digest]
+            if facts := facts_of(found, record.version.spec):
                 await self._follow(registry, record.version, facts, asleep=asleep)
-                self._judged[record.version.key] = mark
                 left -= 1
+            self._judged[key] = mark
+
+    def _settings(self, version: Version) -> tuple[datetime, str]:
+        """Return what tells the settings of a version apart, computed once for each."""
+        known = self._specs.get(version.key)
+        if known and known[0] == version.created_at:
+            return known
+        return version.created_at, settings_of(version.spec)
 
     async def _follow(
         self,
@@ -263,6 +277,22 @@ def _with_plan(version: Version, plan: object) -> Version:
 
 def _kind(measured: Measured) -> _Kind:
     return measured.digest, measured.settings
+
+
+def _highest(known: Iterable[Measured]) -> dict[str, Sequence[Measured]]:
+    """Return by digest what tells of the most memory, and of the most GPU memory."""
+    memory: dict[str, Measured] = {}
+    gpus: dict[str, Measured] = {}
+    for each in known:
+        for best, field in ((memory, "memory_mib"), (gpus, "gpu_memory_mib")):
+            before = best.setdefault(each.digest, each)
+            if (getattr(each, field) or 0) > (getattr(before, field) or 0):
+                best[each.digest] = each
+    return {digest: (each, gpus[digest]) for digest, each in memory.items()}
+
+
+def _told(found: Iterable[Measured]) -> list[tuple[str, int | None, int | None]]:
+    return [(each.settings, each.memory_mib, each.gpu_memory_mib) for each in found]
 
 
 def _have_gpus(used: Mapping[VersionKey, Sequence[ReplicaUse]]) -> bool:

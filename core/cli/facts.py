@@ -28,6 +28,8 @@ _NAMES = {
     "min_driver": "NVIDIA driver",
     "sm_sass": "GPU code, SASS",
     "sm_ptx": "GPU code, PTX",
+    "model_config": "model's sizes",
+    "gpu_memory_measured": "GPU memory measured",
 }
 _TOLD_FIRST = (
     *("vllm", "sglang", "tensorrt-llm", "torch", "tensorflow", "jax", "transformers"),
@@ -133,6 +135,14 @@ def _weights(value: list[dict[str, Any]]) -> str:
     return ", ".join(told)
 
 
+def _sizes(value: list[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{each['layers']} layers, {each['kv_heads']} key-value heads of {each['head_dim']}"
+        f" (/{each['path']})"
+        for each in value
+    )
+
+
 def _short(number: int) -> str:
     for unit, letter in _UNITS:
         if number >= unit:
@@ -163,6 +173,9 @@ _SUMMARIES: Mapping[str, Callable[[Any], str]] = {
     "sm_ptx": _architectures,
     "min_driver": lambda value: f"{value} or newer",
     "weights": _weights,
+    "model_config": _sizes,
+    "memory_measured": lambda value: f"{value:,} MiB",
+    "gpu_memory_measured": lambda value: f"{value:,} MiB of each GPU",
     "threads": _threads,
     "labels": lambda value: ", ".join(f"{name}={each}" for name, each in value.items()) or "none",
     "scan": _scan,
