@@ -201,6 +201,10 @@ class Controller:
         self.passes = 0
         """How many passes were completed."""
 
+    def models(self) -> Sequence[Model]:
+        """Return what is registered, as the last pass read it."""
+        return self._models or ()
+
     def kick(self) -> None:
         """Ask for a pass soon; cheap, and any number of times."""
         self._kicked.set()

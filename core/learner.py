@@ -33,6 +33,7 @@ from longshore.core.protocols import Backend, Registry
 from longshore.core.types import (
     Decision,
     Evidence,
+    Model,
     State,
     Version,
     VersionRecord,
@@ -67,7 +68,8 @@ class Learner:
     """Runs rounds of measuring.
 
     Args:
-        registry: what is registered; where it does not remember measures, nothing is done.
+        registry: where it does not remember measures, nothing is done.
+        models: returns what is registered, as of some seconds ago.
         backends: what tells of replicas, by name.
         hooks: plugins that tell of GPUs.
         replan: returns a version with the plan that follows from what was measured.
@@ -78,6 +80,7 @@ class Learner:
     def __init__(
         self,
         registry: Registry,
+        models: Callable[[], Sequence[Model]],
         backends: Mapping[str, Backend],
         hooks: Hooks,
         replan: Replan,
@@ -86,6 +89,7 @@ class Learner:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
+        self._models = models
         self._backends = backends
         self._hooks = hooks
         self._replan = replan
@@ -140,8 +144,7 @@ class Learner:
             self._fresh.clear()
             self._judged.clear()
             return
-        models = await self._registry.models()
-        records = [record for model in models for record in model.versions]
+        records = [record for model in self._models() for record in model.versions]
         if self._read_at is None or not timedelta() <= self._now() - self._read_at < ANEW:
             self._known = {_kind(each): each for each in await registry.measures()}
             self._read_at = self._now()

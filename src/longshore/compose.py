@@ -174,7 +174,14 @@ async def running(
             acts=lambda: leadership.leads,
         )
         platform = Platform(settings, hooks, registry, backends, controller, collector=collector)
-        learner = Learner(registry, backends, hooks, platform.replan, acts=lambda: leadership.leads)
+        learner = Learner(
+            registry,
+            controller.models,
+            backends,
+            hooks,
+            platform.replan,
+            acts=lambda: leadership.leads,
+        )
         await stack.enter_async_context(leadership.running())
         await stack.enter_async_context(controller.running())
         await stack.enter_async_context(collector.running())

@@ -23,6 +23,7 @@ from longshore.core.registration import Registration
 from longshore.core.settings import Settings
 from longshore.core.types import (
     HardwarePlan,
+    Model,
     ReplicaState,
     State,
     Version,
@@ -81,6 +82,7 @@ class World:
     learner: Learner
     time: datetime = NOON
     leads: bool = True
+    models: Sequence[Model] = ()
 
     async def ready(self, *versions: Version) -> None:
         for each in versions:
@@ -93,6 +95,7 @@ class World:
     async def look(self, times: int = 1) -> None:
         for _ in range(times):
             self.time += timedelta(seconds=30)
+            self.models = await self.registry.models()
             await self.learner.look()
 
     async def plan(self, key: VersionKey = IRIS) -> HardwarePlan:
@@ -114,6 +117,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     def new_learner() -> Learner:
         return Learner(
             registry,
+            lambda: made.models,
             {"engine": backend},
             hooks,
             registration.replan,

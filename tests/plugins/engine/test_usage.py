@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 from engine_cli import EngineCli
+from parts import nvml_stub
 from parts.backends import IRIS, Build, eventually, ready
 
 from longshore.core.errors import Unavailable
+from longshore.core.measures import usage_of
 from longshore.core.names import VersionKey
+from longshore.hardware.node.plugin import Plugin
 from longshore.plugins.engine.backend import EngineBackend
 from longshore.plugins.engine.client import Client, EngineError
 from longshore.plugins.engine.containers import Container
+from longshore.plugins.engine.gpus import GPUS
 from longshore.plugins.engine.usage import in_stats, use_of
 
 ID = "c0ffee" * 10
@@ -43,6 +47,38 @@ async def test_what_a_container_allocates_is_measured_and_cached_files_are_not(
     )
     after = await backend.measured([IRIS])
     assert max(use.memory_mib or 0 for use in after[IRIS]) < 400
+
+
+@pytest.mark.engine
+async def test_gpu_memory_is_that_of_the_containers_processes_by_nvml(
+    backend: EngineBackend, workload: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, gpu = nvml_stub.build(tmp_path), "GPU-11111111-1111-1111-1111-111111111111"
+    # As if the engine had given it one.
+    await backend.apply(workload(labels={GPUS: gpu}))
+    await eventually(backend, ready)
+    [use] = (await backend.measured([IRIS]))[IRIS]
+    assert use.gpus == (gpu,)
+    assert use.processes, "it is on this machine"
+    own = next(iter(use.processes))
+    names = {each: (Path("/proc") / str(each) / "cmdline").read_bytes() for each in use.processes}
+    assert any(b"server.py" in name for name in names.values())
+
+    async def told(runs: str, fail: str = "") -> tuple[int | None, str]:
+        nvml_stub.use(monkeypatch, library, runs=runs, fail=fail)
+        usage = usage_of([use], await Plugin().longshore_measure_gpus())
+        return usage.gpu_memory_mib, usage.gpu_memory_unread
+
+    assert await told(f"GPU-1={own}:2048 GPU-1=1:500") == (2048, "")
+    assert await told(f"GPU-1={own}:-") == (81559, "")
+    known, why = await told(f"GPU-1={own}:- GPU-1=1:500")
+    assert known is None
+    assert why.startswith(f"others use the GPU {gpu}, too")
+    known, why = await told("GPU-1=1:500")
+    assert (known, why) == (None, f"none of its processes uses the GPU {gpu}")
+    known, why = await told("", fail="nvmlInitWithFlags=9")
+    assert known is None
+    assert why.endswith("NVML: nvmlInit: Driver Not Loaded")
 
 
 @pytest.mark.engine
