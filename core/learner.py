@@ -239,8 +239,13 @@ class Learner:
                 continue
             found = [own, *highest[digest]] if own else highest[digest]
             if facts := facts_of(found, record.version.spec):
-                await self._follow(registry, record.version, facts, asleep=asleep)
                 left -= 1
+                try:
+                    await self._follow(registry, record.version, facts, asleep=asleep)
+                except LongshoreError as error:
+                    # Its backend may be away, or a plugin object; others follow all the same.
+                    log.warning("the plan of %s stays as it is: %s", key, error.message)
+                    continue
             self._judged[key] = mark
 
     def _settings(self, version: Version) -> tuple[datetime, str]:

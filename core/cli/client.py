@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from longshore.core.cli.problems import check, foreign
 from longshore.core.collection import Collection
 from longshore.core.errors import Unavailable
+from longshore.core.measures import Measured
 from longshore.core.names import VersionKey
 from longshore.core.settings import is_loopback
 from longshore.core.types import (
@@ -41,6 +42,10 @@ class _Models(BaseModel):
 
 class _Nodes(BaseModel):
     nodes: list[KnownNode]
+
+
+class _Measures(BaseModel):
+    measures: list[Measured]
 
 
 class _Decisions(BaseModel):
@@ -106,6 +111,10 @@ class Client:
     def nodes(self) -> list[KnownNode]:
         """Return the nodes of all backends, and what is known of each."""
         return _parsed(_Nodes, self._send("GET", "/api/nodes")).nodes
+
+    def measures(self, digest: str) -> list[Measured]:
+        """Return what was measured of an image, by its digest; the newest first."""
+        return _parsed(_Measures, self._send("GET", f"/api/measures/{digest}")).measures
 
     def model(self, name: str) -> Model:
         """Return one model with its versions, oldest first."""

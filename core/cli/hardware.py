@@ -7,7 +7,7 @@ loaded as it would.
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from longshore.core.fitting import Prospect, prospect
 from longshore.core.images import profile_image, resolve_image
 from longshore.core.loading import load
 from longshore.core.machine import this_node
+from longshore.core.measures import Measured, facts_of
 from longshore.core.nodes import profile_node
 from longshore.core.plugins import Plugins
 from longshore.core.settings import Settings
@@ -95,7 +96,8 @@ def report(
     IMAGE is where it is, as docker pull takes it. Only its registry is asked, with the logins of
     plugins.toml: nothing is pulled, run or registered. Told are the facts of the image, the
     hardware plan that they lead to, what each rule says, and whether it fits on this machine, or
-    with --cluster on each node of a running platform. The wishes (--gpu and so on) are those that
+    with --cluster on each node of a running platform, which also tells what versions of the image
+    used while they ran there. The wishes (--gpu and so on) are those that
     register takes. Without IMAGE, this machine is inspected. Only --cluster needs a platform.
 
     \b
@@ -125,7 +127,9 @@ def report(
     there = _of_one_backend(_of(client.nodes(), backend)) if cluster else None
     settings, plugins = load(config, os.environ, {"state": state})
     with busy(f"reading {image}"):
-        profile, found, failures = asyncio.run(_find(settings, plugins, spec, there))
+        profile, found, failures = asyncio.run(
+            _find(settings, plugins, spec, there, client.measures if cluster else None)
+        )
     for failure in failures:
         tell(f"Warning: {one_line(failure)}")
     for reason in _unread(profile.facts):
@@ -195,7 +199,11 @@ def _report_machine(plugins: Plugins, *, explain: bool, as_json: bool) -> None:
 
 
 async def _find(
-    settings: Settings, plugins: Plugins, spec: VersionSpec, nodes: Sequence[NodeProfile] | None
+    settings: Settings,
+    plugins: Plugins,
+    spec: VersionSpec,
+    nodes: Sequence[NodeProfile] | None,
+    measured: Callable[[str], Sequence[Measured]] | None,
 ) -> tuple[ImageProfile, Prospect, list[str]]:
     """Return what plugins know of an image, what that leads to, and what failed on the way.
 
@@ -204,12 +212,16 @@ async def _find(
         plugins: asked.
         spec: the image, and what the user wishes.
         nodes: where it may run; this machine if None.
+        measured: tells what was measured of an image, by its digest; None where nobody is to be
+            asked.
     """
     decisions: list[Decision] = []
     hooks = plugins.hooks
     image = await resolve_image(hooks, settings, spec.image, decisions)
     profile = await profile_image(hooks, settings, image, decisions)
     failures = [each.why for each in decisions if each.outcome is None]
+    if measured is not None and (told := facts_of(measured(image.digest), spec)):
+        profile = profile.model_copy(update={"facts": {**profile.facts, **told}})
     if nodes is None:
         here, failed = await profile_node(hooks, this_node())
         nodes = [here]

@@ -110,6 +110,10 @@ def plan_rows(plan: HardwarePlan) -> Iterator[tuple[str, str]]:
         yield "NVIDIA driver", f"{plan.min_driver} or newer"
     yield "CPU", _cores(plan.cpu_millicores) if plan.cpu_millicores else "no limit"
     yield "memory", _mebibytes(plan.memory_mib) if plan.memory_mib else "no limit"
+    if used := uses(plan.memory_estimate_mib, plan.memory_measured_mib):
+        yield "memory used", used
+    if used := uses(plan.gpu_mem_estimate_mib, plan.gpu_mem_measured_mib):
+        yield "GPU memory used", f"{used} of each"
     if plan.threads:
         yield "threads", f"{plan.threads} in each worker process"
     if plan.env:

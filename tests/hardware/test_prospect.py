@@ -8,6 +8,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
+from examples_of import NOON
 from parts.cli_program import terminal
 from parts.handmade import RunningRegistry
 from parts.hardware import T4, labelled
@@ -18,7 +19,9 @@ from parts.management_api import Answer, StandIn, running
 
 from longshore.core.cli import build_cli
 from longshore.core.machine import architecture
-from longshore.core.types import KnownNode, Node, NodeProfile
+from longshore.core.measures import Measured, settings_of
+from longshore.core.names import VersionKey
+from longshore.core.types import KnownNode, Node, NodeProfile, VersionSpec
 
 NOWHERE = "http://127.0.0.1:9"
 VLLM = {**torch("2.9.0"), **package("vllm", "0.11.0", owns=["vllm"])}
@@ -329,7 +332,38 @@ def test_each_node_of_a_platform_has_its_verdict_the_best_first(
     )
     nodes = document(report(image, *wishes, "--json", url=api.url))["nodes"]
     assert [each["name"] for each in nodes] == ["plain", "dark", "t4", "arm"]
-    assert len(api.asked("GET")) == 2
+    assert [each.path for each in api.asked("GET")].count("/api/nodes") == 2
+
+
+def test_what_was_measured_on_a_platform_is_told_and_planned_by(
+    push: Any, api: StandIn, tmp_path: Path
+) -> None:
+    tell(api, known("plain"))
+    spec = VersionSpec.model_validate({"image": "x", "resources": {"memory": "1000Mi"}})
+    api.measures = [
+        Measured(
+            digest="sha256:" + "a" * 64,
+            settings=settings_of(spec),
+            resources=spec.resources,
+            version=VersionKey("iris", "1"),
+            memory_mib=950,
+            readings=12,
+            since=NOON,
+            last_at=NOON,
+        )
+    ]
+    image = push("cluster", SKLEARN, built_for="amd64")
+    options = ("--cluster", "--memory", "1000Mi", *configured(tmp_path))
+    shown = lines(report(image, *options, url=api.url))
+    assert "memory measured exact 950 MiB" in shown
+    assert "memory used measured 950 MiB" in shown
+    assert any(line.startswith("measured-memory unknown measured: the memory") for line in shown)
+    told = document(report(image, *options, "--json", url=api.url))
+    assert told["facts"]["memory_measured"]["value"] == 950
+    assert told["plan"]["memory_measured_mib"] == 950
+    # Without a platform, nobody knows.
+    alone = document(report(image, *configured(tmp_path), "--json"))
+    assert "memory_measured" not in alone["facts"]
 
 
 def test_a_version_runs_on_one_backend(push: Any, api: StandIn, tmp_path: Path) -> None:

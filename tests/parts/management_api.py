@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from examples_of import NOON, version
 
+from longshore.core.measures import Measured
 from longshore.core.names import VersionKey
 from longshore.core.types import (
     Decision,
@@ -90,6 +91,8 @@ class StandIn:
     """What a version becomes that is registered or woken."""
     logs: Callable[[], bytes | Iterator[bytes]] = lambda: b"one\ntwo\n"
     predict: Callable[[Request], Answer] = lambda request: Answer(body=request.body)
+    measures: Sequence[Measured] = ()
+    """What was measured, of whatever image."""
     intercept: Callable[[Request], Answer | None] = lambda request: None
     requests: list[Request] = field(default_factory=list)
     url: str = ""
@@ -118,13 +121,15 @@ class StandIn:
             return intercepted
         return self._routed(request)
 
-    def _routed(self, request: Request) -> Answer:
+    def _routed(self, request: Request) -> Answer:  # noqa: PLR0911 - one for each call
         path = urlsplit(request.path)
         match path.path.strip("/").split("/"):
             case ["v1", *_]:
                 return self.predict(request)
             case ["api", "events"]:
                 return self._events(parse_qs(path.query))
+            case ["api", "measures", _]:
+                return _json({"measures": [_dump(each) for each in self.measures]})
             case ["api", "models"]:
                 names = sorted({self._look(key).version.key.name for key in self.records})
                 return _json({"models": [_dump(self.model(name)) for name in names]})

@@ -43,3 +43,5 @@ def test_a_version_is_measured_and_another_of_the_same_image_is_planned_by_it(
     assert "with other settings" in small.stdout
     if used > 0.9 * 210:
         assert "Warning: measured: the memory limit of 210 MiB is" in small.stderr
+    report = up.json("hardware", "report", behave, "--cluster", "--memory", "300Mi")
+    assert report["facts"]["memory_measured"]["value"] == used
