@@ -274,35 +274,48 @@ async def test_what_cannot_be_measured_has_a_reason_and_changes_no_plan(world: W
     assert len(await world.registry.measures()) == 1
 
 
+def new_controller(world: World) -> Controller:
+    backends = {"engine": world.backend}
+    return Controller(world.registry, backends, world.hooks, Table(world.hooks), interval=3600)
+
+
+async def passes(controller: Controller) -> None:
+    for _ in range(3):
+        await controller.converge_once()
+        for task in list(controller._tasks):  # noqa: SLF001 - what it started is to end
+            await task
+
+
+async def test_replicas_that_run_stay_whatever_becomes_of_their_plan(world: World) -> None:
+    controller = new_controller(world)
+    await world.registry.add_version(on_gpu(), [])
+    await passes(controller)
+    plan = ON_GPU.model_copy(update={"gpu_mem_floor_mib": 9000})
+    assert await world.registry.save_plan(on_gpu(), plan, asleep=False)
+    await passes(controller)
+    assert world.backend.calls == ["apply iris:1 1"]
+
+
 async def test_a_controller_starts_what_was_woken_by_the_newest_plan_and_restarts_nothing(
     world: World,
 ) -> None:
-    table = Table(world.hooks)
-    controller = Controller(
-        world.registry, {"engine": world.backend}, world.hooks, table, interval=3600
-    )
+    controller = new_controller(world)
     await world.registry.add_version(on_gpu(), [])
-
-    async def passes() -> None:
-        for _ in range(3):
-            await controller.converge_once()
-            for task in list(controller._tasks):  # noqa: SLF001 - what it started is to end
-                await task
 
     def runs() -> WorkloadStatus:
         return world.backend.running[IRIS]
 
-    await passes()
+    await passes(controller)
     before = runs().fingerprint
     world.backend.use(700, gpus=("A",), processes=frozenset({7}))
     await world.look()
-    await passes()
+    await passes(controller)
     assert (runs().fingerprint, world.backend.calls) == (before, ["apply iris:1 1"])
     await world.registry.set_wish(IRIS, Wish.SLEEP, "a test")
-    await passes()
+    await passes(controller)
     await world.look()
     await world.registry.set_wish(IRIS, Wish.RUN, "a test")
-    await passes()
+    await passes(controller)
     assert runs().fingerprint != before
     assert runs().replicas[0].state is ReplicaState.READY
     assert world.backend.calls == ["apply iris:1 1", "delete iris:1", "apply iris:1 1"]
