@@ -77,5 +77,8 @@ def _use(pod: Json, found: Mapping[str, int], why: str) -> ReplicaUse:
 
 
 def _has_gpus(pod: Json) -> bool:
+    """Return whether a pod was given GPUs, counted or claimed."""
+    if pod["spec"].get("resourceClaims"):
+        return True
     limits = [each.get("resources", {}).get("limits") or {} for each in pod["spec"]["containers"]]
     return any(GPU in each for each in limits)

@@ -60,6 +60,9 @@ async def test_gpu_memory_is_unknown_with_a_reason() -> None:
     client = Metrics({"items": [metrics("a", "1Gi")]})
     found = await uses(client, "me", {IRIS: [pod("a", **{"nvidia.com/gpu": "1"})]})
     assert (found[IRIS][0].memory_mib, found[IRIS][0].gpus_unread) == (1024, NO_GPU_MEMORY)
+    claiming = pod("a")
+    claiming["spec"]["resourceClaims"] = [{"name": "gpus"}]
+    assert (await uses(client, "me", {IRIS: [claiming]}))[IRIS][0].gpus_unread == NO_GPU_MEMORY
 
 
 @pytest.mark.parametrize(
