@@ -15,17 +15,12 @@ from longshore.core.cli.options import (
     target_argument,
 )
 from longshore.core.cli.output import COLOURS, coloured, fields, plain, print_json, say, table
-from longshore.core.cli.plan import uses
+from longshore.core.cli.plan import plan_rows, scheduler_rows
 from longshore.core.cli.text import age, moment, one_line
 from longshore.core.ledger import durations, percentile
 from longshore.core.types import Decision, Model, State, VersionRecord, Wake, utc_now
 from longshore.core.windows import next_after, open_at
 
-_SHOWN_APART = {
-    "verdicts",
-    *("memory_estimate_mib", "memory_measured_mib"),
-    *("gpu_mem_estimate_mib", "gpu_mem_measured_mib"),
-}
 _STATES = {state.value: colour for state, colour in COLOURS.items()}
 
 
@@ -118,16 +113,17 @@ def _show(record: VersionRecord, wakes: Sequence[Wake]) -> None:
             "platforms": ", ".join(version.image.platforms),
         },
         "serving": version.serving.model_dump(mode="json"),
-        "settings": version.spec.model_dump(mode="json", exclude={"image"}, exclude_none=True),
+        "settings": {
+            **version.spec.model_dump(mode="json", exclude={"image", "env"}, exclude_none=True),
+            "environment": [f"{name}={value}" for name, value in version.spec.env.items()],
+        },
         "placement": {
             "backend": placement.backend,
             "nodes": [f"{node.name}, score {node.score:g}" for node in placement.nodes],
-            "memory": uses(plan.memory_estimate_mib, plan.memory_measured_mib),
-            "GPU memory": uses(plan.gpu_mem_estimate_mib, plan.gpu_mem_measured_mib),
-            **plan.model_dump(mode="json", exclude=_SHOWN_APART, exclude_none=True),
-            "verdicts": [
-                f"{each.rule}: {each.outcome} ({each.evidence})" for each in plan.verdicts
-            ],
+            "plan": dict(plan_rows(plan)),
+            "scheduler": [f"{which} {what}" for which, what in scheduler_rows(plan)],
+            "rules": [f"{each.rule}: {each.outcome} ({each.evidence})" for each in plan.verdicts],
+            "warnings": list(plan.warnings),
         },
         "wakes": [*_percentiles(wakes), *(_wake(each) for each in wakes)],
         "registered": moment(version.created_at),

@@ -63,8 +63,22 @@ def test_show_tells_everything(call: Call, api: StandIn) -> None:
         "here, score 50",
         "concurrency: 128",
         "not ready yet; woken",
+        "GPUs: none",
     ):
         assert each in shown, shown
+
+
+def test_show_names_variables_as_they_are_called(call: Call, api: StandIn) -> None:
+    key = api.add("iris", "1")
+    record = api.records[key]
+    spec = record.version.spec.model_copy(update={"env": {"MODEL_SIZE": "small"}})
+    plan = record.version.placement.plan.model_copy(update={"env": {"OMP_NUM_THREADS": "2"}})
+    placement = record.version.placement.model_copy(update={"plan": plan})
+    version = record.version.model_copy(update={"spec": spec, "placement": placement})
+    api.records[key] = record.model_copy(update={"version": version})
+    shown = call("show", "iris:1").stdout
+    assert "MODEL_SIZE=small" in shown
+    assert "environment: OMP_NUM_THREADS=2" in shown
 
 
 def test_explain_tells_hook_plugin_outcome_inputs_and_why_in_order(
