@@ -10,8 +10,8 @@ most=10 # that may be a busy machine's doing; more are not
 failed="$("$2" -m pytest --collect-only --quiet --last-failed --last-failed-no-failures none 2>/dev/null |
   grep -c '::')" || exit 1
 if [ "$failed" -gt "$most" ]; then
-  echo "$failed tests failed: too many to be the machine's doing." >&2
+  echo "$failed tests failed, which is too many to be the machine's doing." >&2
   exit 1
 fi
-echo "$failed tests failed beside others, named above; each runs again alone." >&2
+echo "What failed beside others ($failed, named above) runs again alone." >&2
 "$2" -m pytest --last-failed --last-failed-no-failures none

@@ -87,6 +87,7 @@ def test_the_registry_in_make_is_the_one_that_runs_here() -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_work_one_after_the_other(page: Path, shell: Shell) -> None:
     here = [each for each in blocks(page, "bash") if not each.elsewhere]

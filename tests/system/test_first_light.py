@@ -194,24 +194,25 @@ def test_the_report_says_of_nodes_what_a_registration_does(
     assert {each["verdict"] for each in refused["nodes"]} == {"does not fit"}
 
 
-@pytest.mark.parametrize("name", ["Iris", "-iris", "a" * 64, "i ris", "iris;ls", "../iris"])
-def test_a_bad_name_is_refused_with_the_rule_everywhere(up: Up, name: str) -> None:
+@pytest.mark.timeout(600)
+def test_a_bad_name_is_refused_with_the_rule_everywhere(up: Up) -> None:
     rule = "a model's name is a DNS label"
-    path = quote(name, safe="")
-    typed = up.run("register", "--", name, "1", "localhost:5001/iris:1", check=False)
-    assert (typed.returncode, rule in typed.stderr) == (2, True), typed.stderr
-    shown = up.run("show", "--", name, check=False)
-    assert (shown.returncode, rule in shown.stderr) == (2, True), shown.stderr
-    put = httpx.put(
-        f"{up.url}/api/models/{path}/versions/1", json={"image": "localhost:5001/iris:1"}
-    )
-    asked = httpx.post(f"{up.url}/v1/models/{path}/predict", content="1")
-    uniform = httpx.post(f"{up.url}/v1/predict", json={"model": name, "features": []})
-    if "/" not in name:
-        # An encoded slash is one to the framework: no such call, whatever the name.
-        assert (put.status_code, rule in put.text) == (422, True), put.text
-        assert (asked.status_code, rule in asked.text) == (404, True), asked.text
-    assert (uniform.status_code, rule in uniform.text) == (422, True), uniform.text
+    for name in ("Iris", "-iris", "a" * 64, "i ris", "iris;ls", "../iris"):
+        path = quote(name, safe="")
+        typed = up.run("register", "--", name, "1", "localhost:5001/iris:1", check=False)
+        assert (typed.returncode, rule in typed.stderr) == (2, True), typed.stderr
+        shown = up.run("show", "--", name, check=False)
+        assert (shown.returncode, rule in shown.stderr) == (2, True), shown.stderr
+        put = httpx.put(
+            f"{up.url}/api/models/{path}/versions/1", json={"image": "localhost:5001/iris:1"}
+        )
+        asked = httpx.post(f"{up.url}/v1/models/{path}/predict", content="1")
+        uniform = httpx.post(f"{up.url}/v1/predict", json={"model": name, "features": []})
+        if "/" not in name:
+            # An encoded slash is one to the framework: no such call, whatever the name.
+            assert (put.status_code, rule in put.text) == (422, True), put.text
+            assert (asked.status_code, rule in asked.text) == (404, True), asked.text
+        assert (uniform.status_code, rule in uniform.text) == (422, True), uniform.text
 
 
 def test_the_engine_restarted_under_us_is_found_again(up: Up, behave: str) -> None:
