@@ -1,0 +1,109 @@
+"""Plugins change, scale and hear of what passes do, and one that raises takes nothing down."""
+
+import pytest
+from examples_of import version
+from parts.controlled import IRIS, World
+
+from longshore import Event, Load, ScaleWish, Version, Workload, hookimpl
+from longshore.core.types import State
+
+
+class Plugin:
+    """A third party's plugin that takes part in everything that the controller asks."""
+
+    def __init__(self) -> None:
+        self.wanted = 2
+        self.events: list[str] = []
+
+    @hookimpl
+    def longshore_customize_workload(self, version: Version, workload: Workload) -> Workload:
+        labels = {**workload.labels, "team": version.key.name}
+        return workload.model_copy(update={"labels": labels})
+
+    @hookimpl
+    def longshore_scale(self, version: Version, load: Load, replicas: int) -> ScaleWish:
+        return ScaleWish(replicas=self.wanted, why=f"as the test wants, of {replicas}")
+
+    @hookimpl
+    def longshore_on_event(self, event: Event) -> None:
+        self.events.append(f"{event.kind} {event.key}")
+
+
+async def test_plugins_scale_customize_and_hear_of_it(world: World) -> None:
+    plugin = Plugin()
+    world.hooks.manager.register(plugin, name="third-party")
+    await world.registry.add_version(version(scaling={"min": 1, "max": 3}), [])
+    await world.passes()
+    assert world.backend.calls == ["apply iris:1 2"]
+    assert plugin.events == ["started iris:1", "ready iris:1"]
+
+    plugin.wanted = 9
+    await world.passes()
+    assert world.backend.calls[-1] == "apply iris:1 3", "within the user's bounds"
+    decision = (await world.registry.decisions(IRIS))[-1]
+    assert (decision.hook, decision.plugin, decision.outcome) == (
+        "longshore_scale",
+        "third-party",
+        3,
+    )
+
+    plugin.wanted = 1
+    await world.passes(1)
+    assert world.endpoints() == ["replica-1"]
+    await world.passes(1)
+    assert world.backend.calls[-1] == "apply iris:1 1"
+    assert [each.id for each in world.backend.running[IRIS].replicas] == ["replica-1"]
+
+
+async def test_a_number_of_replicas_that_is_an_autoscalers_is_left_alone(world: World) -> None:
+    world.hooks.manager.register(Plugin(), name="third-party")
+    await world.registry.add_version(version(scaling={"min": 1, "max": 5}), [])
+    await world.passes()
+    before = list(world.backend.calls)
+    running = world.backend.running[IRIS].model_copy(update={"autoscaled": True})
+    for number in (4, 1):
+        replicas = tuple(
+            running.replicas[0].model_copy(update={"id": f"r{each}"}) for each in range(number)
+        )
+        world.backend.running[IRIS] = running.model_copy(update={"replicas": replicas})
+        await world.passes()
+        assert world.backend.calls == before
+        assert len(world.endpoints()) == number
+    assert not [each for each in await world.registry.decisions(IRIS) if "scale" in each.hook]
+
+
+async def test_a_replica_that_drains_gets_no_new_requests_however_long_it_takes(
+    world: World,
+) -> None:
+    plugin = Plugin()
+    world.hooks.manager.register(plugin, name="third-party")
+    await world.registry.add_version(version(scaling={"min": 1, "max": 3}), [])
+    await world.passes()
+    assert world.endpoints() == ["replica-1", "replica-2"]
+    plugin.wanted = 1
+    world.backend.slow = 3600
+    await world.passes(3)
+    assert world.endpoints() == ["replica-1"]
+
+
+async def test_a_plugin_that_raises_is_named_and_takes_nothing_down(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        @hookimpl
+        def longshore_customize_workload(self, workload: Workload) -> Workload:
+            raise RuntimeError("broken")
+
+        @hookimpl
+        def longshore_scale(self) -> ScaleWish:
+            raise RuntimeError("broken")
+
+        @hookimpl
+        def longshore_on_event(self) -> None:
+            raise RuntimeError("broken")
+
+    world.hooks.manager.register(Broken(), name="broken-plugin")
+    await world.registry.add_version(version(scaling={"min": 1, "max": 3}), [])
+    await world.passes()
+    assert (await world.status()).state is State.READY
+    assert "plugin broken-plugin raised in longshore_scale" in caplog.text
