@@ -9,6 +9,7 @@ from pathlib import Path
 import pluggy
 import pytest
 from examples_of import NOON, image, version
+from parts.controlled import passes
 from parts.memory_backend import MemoryBackend
 
 from longshore import Event, Image, Load, VersionKey, hookimpl
@@ -57,10 +58,7 @@ class World:
 
     async def settle(self) -> None:
         """Make passes, and let the work that each starts come to its end."""
-        for _ in range(3):
-            await self.controller.converge_once()
-            for _ in range(20):
-                await asyncio.sleep(0)
+        await passes(self.controller, 3)
 
     async def state(self, key: VersionKey = OLD) -> State:
         return (await self.registry.version(key)).status.state

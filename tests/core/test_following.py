@@ -9,6 +9,7 @@ from pathlib import Path
 import pluggy
 import pytest
 from examples_of import NOON, version
+from parts.controlled import passes
 from parts.memory_backend import MemoryBackend
 from parts.routed import until
 
@@ -60,10 +61,7 @@ class World:
         self.controller.leadership_changed()
 
     async def passes(self, number: int = 2) -> None:
-        for _ in range(number):
-            await self.controller.converge_once()
-            for _ in range(20):
-                await asyncio.sleep(0)
+        await passes(self.controller, number)
 
     def endpoints(self) -> list[str]:
         routed = (each for each in self.table.versions() if each.key == IRIS)

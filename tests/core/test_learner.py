@@ -9,6 +9,7 @@ from typing import Any
 import pluggy
 import pytest
 from examples_of import NOON, version
+from parts.controlled import passes
 from parts.memory_backend import MemoryBackend
 
 from longshore import hookimpl
@@ -279,20 +280,13 @@ def new_controller(world: World) -> Controller:
     return Controller(world.registry, backends, world.hooks, Table(world.hooks), interval=3600)
 
 
-async def passes(controller: Controller) -> None:
-    for _ in range(3):
-        await controller.converge_once()
-        for task in list(controller._tasks):  # noqa: SLF001 - what it started is to end
-            await task
-
-
 async def test_replicas_that_run_stay_whatever_becomes_of_their_plan(world: World) -> None:
     controller = new_controller(world)
     await world.registry.add_version(on_gpu(), [])
-    await passes(controller)
+    await passes(controller, 3)
     plan = ON_GPU.model_copy(update={"gpu_mem_floor_mib": 9000})
     assert await world.registry.save_plan(on_gpu(), plan, asleep=False)
-    await passes(controller)
+    await passes(controller, 3)
     assert world.backend.calls == ["apply iris:1 1"]
 
 
@@ -305,17 +299,17 @@ async def test_a_controller_starts_what_was_woken_by_the_newest_plan_and_restart
     def runs() -> WorkloadStatus:
         return world.backend.running[IRIS]
 
-    await passes(controller)
+    await passes(controller, 3)
     before = runs().fingerprint
     world.backend.use(700, gpus=("A",), processes=frozenset({7}))
     await world.look()
-    await passes(controller)
+    await passes(controller, 3)
     assert (runs().fingerprint, world.backend.calls) == (before, ["apply iris:1 1"])
     await world.registry.set_wish(IRIS, Wish.SLEEP, "a test")
-    await passes(controller)
+    await passes(controller, 3)
     await world.look()
     await world.registry.set_wish(IRIS, Wish.RUN, "a test")
-    await passes(controller)
+    await passes(controller, 3)
     assert runs().fingerprint != before
     assert runs().replicas[0].state is ReplicaState.READY
     assert world.backend.calls == ["apply iris:1 1", "delete iris:1", "apply iris:1 1"]

@@ -18,6 +18,14 @@ from longshore.router.table import Table
 IRIS = VersionKey("iris", "1")
 
 
+async def passes(controller: Controller, number: int) -> None:
+    """Make passes, and let the work that each starts come to its end, if it needs no time."""
+    for _ in range(number):
+        await controller.converge_once()
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
 class Clock:
     """A time of day that passes when a test says so."""
 
@@ -49,10 +57,7 @@ class World:
 
     async def passes(self, number: int = 2) -> None:
         """Make passes, and let the work that each starts come to its end."""
-        for _ in range(number):
-            await self.controller.converge_once()
-            for _ in range(20):
-                await asyncio.sleep(0)
+        await passes(self.controller, number)
 
     def endpoints(self) -> list[str]:
         """Return the replicas that routers send requests to."""
