@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from longshore.core.errors import LongshoreError, Unavailable
+from longshore.core.errors import Deposed, LongshoreError, Unavailable
 from longshore.core.lease import CONTROLLER, Lease
 from longshore.core.protocols import Registry
 
@@ -59,6 +59,16 @@ class Alone:
 
 
 ALONE = Alone()
+
+
+def must_lead(leadership: Leads) -> None:
+    """Do nothing where this process may act.
+
+    Raises:
+        Deposed: another one leads by now.
+    """
+    if not leadership.leads:
+        raise Deposed("left to another controller, which leads by now")
 
 
 class KnowsLeader(Protocol):
