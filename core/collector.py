@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from longshore.core.background import beside
 from longshore.core.collection import Collection, judge, unused
 from longshore.core.errors import LongshoreError
 from longshore.core.hooks import Hooks
@@ -68,12 +69,8 @@ class Collector:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Make rounds while the context is open."""
-        task = asyncio.create_task(self._rounds(), name="collector")
-        try:
+        async with beside({"collector": self._rounds()}):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _rounds(self) -> None:
         while True:

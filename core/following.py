@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
+from longshore.core.background import beside
 from longshore.core.convergence import endpoints_of
 from longshore.core.errors import LongshoreError, Unavailable
 from longshore.core.names import VersionKey
@@ -137,14 +138,12 @@ class Following:
         Args:
             backends: whose hints are heeded.
         """
-        tasks = [asyncio.create_task(self._loop(), name="following")]
-        tasks += [asyncio.create_task(heed(each, self.kick, LOOK_EVERY)) for each in backends]
-        try:
+        heeding = {
+            f"watch {number}": heed(each, self.kick, LOOK_EVERY)
+            for number, each in enumerate(backends)
+        }
+        async with beside({"following": self._loop(), **heeding}):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _loop(self) -> None:
         while True:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from longshore.core.background import beside
 from longshore.core.errors import Deposed, LongshoreError, Unavailable
 from longshore.core.lease import CONTROLLER, Lease
 from longshore.core.protocols import Registry
@@ -237,12 +238,8 @@ class Lookout:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Look again and again while the context is open."""
-        looking = asyncio.create_task(self._look(), name="lookout")
-        try:
+        async with beside({"lookout": self._look()}):
             yield
-        finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
 
     async def _look(self) -> None:
         while True:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
+from longshore.core.background import beside
 from longshore.core.convergence import workload_of
 from longshore.core.errors import LongshoreError, Unavailable
 from longshore.core.hooks import Hooks
@@ -111,12 +112,8 @@ class Learner:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Make rounds while the context is open."""
-        task = asyncio.create_task(self._rounds(), name="learner")
-        try:
+        async with beside({"learner": self._rounds()}):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _rounds(self) -> None:
         while True:

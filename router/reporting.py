@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 from pydantic import ValidationError
 
+from longshore.core.background import beside
 from longshore.core.leadership import KnowsLeader
 from longshore.core.lease import Lease
 from longshore.core.reports import EVERY, Reply, Report, Reports
@@ -61,15 +62,13 @@ class Reporter:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Report while the context is open."""
-        async with aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=WITHIN)
-        ) as session:
-            reporting = asyncio.create_task(self._loop(session), name="reports to the leader")
-            try:
-                yield
-            finally:
-                reporting.cancel()
-                await asyncio.gather(reporting, return_exceptions=True)
+        async with (
+            aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=WITHIN)
+            ) as session,
+            beside({"reports to the leader": self._loop(session)}),
+        ):
+            yield
 
     async def _loop(self, session: aiohttp.ClientSession) -> None:
         pause = EVERY
