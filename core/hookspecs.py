@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     import click
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Load,
         Node,
         NodeProfile,
+        Progress,
         ScaleWish,
         Version,
         VersionSpec,
@@ -92,12 +93,13 @@ def longshore_delete_image(
 
 @hookspec
 def longshore_profile_image(
-    image: "Image", settings: "Settings"
+    image: "Image", settings: "Settings", report: "Callable[[Progress], None]"
 ) -> "Mapping[str, Evidence] | None | Awaitable[Mapping[str, Evidence] | None]":
     """Tell facts about an image; answers are merged, the first plugin wins; may be async.
 
     :param image: the image, resolved to its digest.
     :param settings: the platform's settings, with the credentials for image registries.
+    :param report: may be told, from the event loop, how far something has come that takes long.
     :return: facts by name, each with its evidence; an unknown fact is left out.
     """
 

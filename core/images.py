@@ -1,11 +1,13 @@
 """What an image is and what it holds, as plugins tell; for registration, and for the report."""
 
+from collections.abc import Callable
+
 from pydantic import JsonValue
 
 from longshore.core.errors import InvalidInput
 from longshore.core.hooks import Hooks, failed
 from longshore.core.settings import Settings
-from longshore.core.types import Decision, Evidence, Image, ImageProfile
+from longshore.core.types import Decision, Evidence, Image, ImageProfile, Progress
 
 MOST_TOLD = 20
 """How many parts of one fact a decision lists; an image may hold hundreds of packages."""
@@ -47,8 +49,16 @@ async def resolve_image(
     return image
 
 
+def _to_nobody(_: Progress) -> None:
+    """Let progress pass unseen."""
+
+
 async def profile_image(
-    hooks: Hooks, settings: Settings, image: Image, decisions: list[Decision]
+    hooks: Hooks,
+    settings: Settings,
+    image: Image,
+    decisions: list[Decision],
+    report: Callable[[Progress], None] = _to_nobody,
 ) -> ImageProfile:
     """Collect what plugins know of an image.
 
@@ -57,8 +67,11 @@ async def profile_image(
         settings: the platform's.
         image: resolved.
         decisions: gets one more for each plugin that answered, or failed.
+        report: told how far it has come.
     """
-    answers, failures = await hooks.every("longshore_profile_image", image=image, settings=settings)
+    answers, failures = await hooks.every(
+        "longshore_profile_image", image=image, settings=settings, report=report
+    )
     facts: dict[str, Evidence] = {}
     for answer in answers:
         facts = {**answer.value, **facts}

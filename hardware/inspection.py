@@ -6,9 +6,11 @@ zlib, zstd and SHA-256 let go of Python's lock meanwhile.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from longshore.core.errors import LongshoreError
+from longshore.core.types import Progress
 from longshore.hardware.bounds import Damaged, ImagesSettings, Unreadable
 from longshore.hardware.chunked import NotWorthIt, read_chunked
 from longshore.hardware.contents import position
@@ -38,7 +40,11 @@ class Inspector:
         self._slots: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
 
     async def scan(
-        self, registry: RegistryClient, layers: Sequence[Descriptor], cache: LayerCache
+        self,
+        registry: RegistryClient,
+        layers: Sequence[Descriptor],
+        cache: LayerCache,
+        report: Callable[[Progress], None],
     ) -> Scan:
         """Read what is not known yet; return all that is, within the bounds.
 
@@ -46,6 +52,7 @@ class Inspector:
             registry: the image's.
             layers: of the image, the lowest first.
             cache: what was found before.
+            report: told how many bytes of what is read have come.
         """
         known: dict[str, Layer] = {}
         wanted = self._wanted(layers, known)
@@ -55,12 +62,13 @@ class Inspector:
             for digest, layer in wanted.items()
             if digest not in known
         }
+        tally = _Tally({digest: wanted[digest].size for digest in readers}, report)
+        work = _Work(registry, cache, known, tally)
         problem = f"was not read to its end within {self._bounds.seconds:g} s"
         try:
             async with asyncio.timeout(self._bounds.seconds), asyncio.TaskGroup() as group:
                 for digest, reader in readers.items():
-                    task = self._layer(registry, wanted[digest], reader, cache, known)
-                    group.create_task(task)
+                    group.create_task(self._layer(work, wanted[digest], reader))
         except TimeoutError:
             for digest, reader in readers.items():
                 if digest not in known:
@@ -90,19 +98,19 @@ class Inspector:
 
     async def _layer(
         self,
-        registry: RegistryClient,
+        work: "_Work",
         told: Descriptor,
         reader: LayerReader,
-        cache: LayerCache,
-        known: dict[str, Layer],
     ) -> None:
+        known, registry = work.known, work.registry
         async with self._slot():
             if _are_enough(known, self._bounds):
                 why = "is not read: the layers before it hold as much as is told of one image"
                 known[reader.digest] = unreadable(reader.digest, why)
                 return
             try:
-                layer = await self._by_contents(registry, told) or await _streamed(registry, reader)
+                layer = await self._by_contents(registry, told)
+                layer = layer or await _streamed(registry, reader, work.tally)
             except Damaged as error:
                 # Nothing of it can be trusted.
                 layer = unreadable(reader.digest, error.why)
@@ -111,8 +119,9 @@ class Inspector:
             except LongshoreError as error:
                 layer = reader.so_far(f"cannot be fetched: {error.message}")
         known[reader.digest] = layer
+        work.tally.over(reader.digest)
         if layer.complete:
-            await asyncio.to_thread(cache.put, layer)
+            await asyncio.to_thread(work.cache.put, layer)
 
     async def _by_contents(self, registry: RegistryClient, told: Descriptor) -> Layer | None:
         """Read a layer by its table of contents; None where that does not do."""
@@ -131,6 +140,40 @@ class Inspector:
         if self._slots is None or self._slots[0] is not loop:
             self._slots = (loop, asyncio.Semaphore(self._bounds.parallel))
         return self._slots[1]
+
+
+class _Tally:
+    """Adds up what has come of layers that are read at once.
+
+    Args:
+        sizes: bytes of each, by digest.
+        report: told whenever there is more.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], report: Callable[[Progress], None]) -> None:
+        self._sizes = sizes
+        self._come = dict.fromkeys(sizes, 0)
+        self._total = sum(sizes.values())
+        self._report = report
+
+    def add(self, digest: str, count: int) -> None:
+        """Note that so many bytes more have come of a layer."""
+        self._come[digest] = min(self._come[digest] + count, self._sizes[digest])
+        self._report(Progress(what="layers", done=sum(self._come.values()), total=self._total))
+
+    def over(self, digest: str) -> None:
+        """Note that nothing more of a layer is read."""
+        self.add(digest, self._sizes[digest])
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What all layers of an image share that are read at once."""
+
+    registry: RegistryClient
+    cache: LayerCache
+    known: dict[str, Layer]
+    tally: _Tally
 
 
 def _look_up(
@@ -153,7 +196,7 @@ def _are_enough(known: Mapping[str, Layer], bounds: ImagesSettings) -> bool:
     )
 
 
-async def _streamed(registry: RegistryClient, reader: LayerReader) -> Layer:
+async def _streamed(registry: RegistryClient, reader: LayerReader, tally: _Tally) -> Layer:
     """Read a layer from its beginning to its end.
 
     Raises:
@@ -170,6 +213,7 @@ async def _streamed(registry: RegistryClient, reader: LayerReader) -> Layer:
                     await _done(at_work)
                     # While the thread works, the next bytes come.
                     at_work = asyncio.ensure_future(asyncio.to_thread(reader.feed, bytes(held)))
+                    tally.add(reader.digest, len(held))
                     held.clear()
         await _done(at_work)
         at_work = asyncio.ensure_future(asyncio.to_thread(reader.feed, bytes(held)))

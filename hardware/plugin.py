@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,7 @@ from longshore.core.errors import InvalidInput, LongshoreError
 from longshore.core.hookspecs import hookimpl
 from longshore.core.machine import architecture
 from longshore.core.settings import Settings as PlatformSettings
-from longshore.core.types import Evidence, Image, ImageConfig
+from longshore.core.types import Evidence, Image, ImageConfig, Progress
 from longshore.hardware.bounds import ImagesSettings
 from longshore.hardware.inspection import Inspector
 from longshore.hardware.layer_cache import LayerCache
@@ -106,7 +106,7 @@ class Plugin:
 
     @hookimpl
     async def longshore_profile_image(
-        self, image: Image, settings: PlatformSettings
+        self, image: Image, settings: PlatformSettings, report: Callable[[Progress], None]
     ) -> Mapping[str, Evidence]:
         """Tell what the image's configuration says, and what its layers hold."""
         chosen, scan = self._remembered.get(image.digest), None
@@ -117,7 +117,7 @@ class Plugin:
                 async with self._registry(parsed, settings) as registry:
                     chosen = chosen or await self._choose(registry, parsed)
                     layers = chosen.manifest.layers
-                    scan = await self._inspector.scan(registry, layers, cache)
+                    scan = await self._inspector.scan(registry, layers, cache, report)
             except LongshoreError as error:
                 # What is known without them is enough for what worked before.
                 scan = Scan(skipped=(f"the manifest cannot be fetched: {error.message}",))

@@ -38,6 +38,7 @@ from longshore.core.types import (
     ImageProfile,
     KnownNode,
     NodeProfile,
+    Progress,
     VersionSpec,
 )
 
@@ -126,9 +127,10 @@ def report(
     spec = build_spec({"image": image, "backend": backend, **wishes})
     there = _of_one_backend(_of(client.nodes(), backend)) if cluster else None
     settings, plugins = load(config, os.environ, {"state": state})
-    with busy(f"reading {image}"):
+    measured = client.measures if cluster else None
+    with busy(f"reading {image}") as show:
         profile, found, failures = asyncio.run(
-            _find(settings, plugins, spec, there, client.measures if cluster else None)
+            _find(settings, plugins, spec, there, measured, report=show)
         )
     for failure in failures:
         tell(f"Warning: {one_line(failure)}")
@@ -204,6 +206,8 @@ async def _find(
     spec: VersionSpec,
     nodes: Sequence[NodeProfile] | None,
     measured: Callable[[str], Sequence[Measured]] | None,
+    *,
+    report: Callable[[Progress], None],
 ) -> tuple[ImageProfile, Prospect, list[str]]:
     """Return what plugins know of an image, what that leads to, and what failed on the way.
 
@@ -214,11 +218,12 @@ async def _find(
         nodes: where it may run; this machine if None.
         measured: tells what was measured of an image, by its digest; None where nobody is to be
             asked.
+        report: told how far reading the image has come.
     """
     decisions: list[Decision] = []
     hooks = plugins.hooks
     image = await resolve_image(hooks, settings, spec.image, decisions)
-    profile = await profile_image(hooks, settings, image, decisions)
+    profile = await profile_image(hooks, settings, image, decisions, report)
     failures = [each.why for each in decisions if each.outcome is None]
     if measured is not None and (told := facts_of(measured(image.digest), spec)):
         profile = profile.model_copy(update={"facts": {**profile.facts, **told}})

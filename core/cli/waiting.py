@@ -12,7 +12,7 @@ from longshore.core.cli.problems import Problem
 from longshore.core.cli.text import one_line, progress
 from longshore.core.errors import LongshoreError, Unavailable
 from longshore.core.names import VersionKey
-from longshore.core.types import State, VersionRecord, VersionStatus, Wish
+from longshore.core.types import Progress, State, VersionRecord, VersionStatus, Wish
 
 POLL = 0.25
 """Seconds between looks."""
@@ -121,12 +121,19 @@ def progress_line() -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def busy(text: str) -> Iterator[None]:
-    """Show on a terminal that something goes on that may take its time."""
-    with progress_line() if sys.stderr.isatty() else nullcontext() as show:
-        if show:
-            show(text)
-        yield
+def busy(text: str) -> Iterator[Callable[[Progress], None]]:
+    """Show on a terminal that something goes on that may take its time.
+
+    Yields:
+        What shows how far it has come.
+    """
+    with progress_line() if sys.stderr.isatty() else nullcontext(_to_nobody) as show:
+        show(text)
+        yield lambda come: show(f"{text}: {progress(come)}")
+
+
+def _to_nobody(_: str) -> None:
+    """Show nothing where nobody looks."""
 
 
 class _Lines:

@@ -47,7 +47,7 @@ EXPECTED = {
 async def facts_of(reference: str, state: Path) -> Mapping[str, Evidence]:
     plugin, settings = Plugin(wanted=AMD64), Settings(state=state)
     image = await plugin.longshore_resolve_image(reference, settings)
-    return await plugin.longshore_profile_image(image, settings)
+    return await plugin.longshore_profile_image(image, settings, lambda _: None)
 
 
 def values(facts: Mapping[str, Evidence]) -> dict[str, Any]:

@@ -56,8 +56,8 @@ async def facts_of(case: Case, registry: RunningRegistry, state: Path) -> dict[s
     plugin = Plugin(wanted=Platform(os="linux", architecture=case.architecture))
     settings = Settings(state=state)
     image = await plugin.longshore_resolve_image(push(case, registry), settings)
-    facts = dict(await plugin.longshore_profile_image(image, settings))
-    again = await plugin.longshore_profile_image(image, settings)
+    facts = dict(await plugin.longshore_profile_image(image, settings, lambda _: None))
+    again = await plugin.longshore_profile_image(image, settings, lambda _: None)
     assert again == facts, "what was kept on disk says the same"
     return facts
 

@@ -51,7 +51,9 @@ async def resolve(reference: str, **settings: Any) -> Image:
 
 
 async def profile(image: Image, state: Path) -> Mapping[str, Evidence]:
-    return await Plugin(wanted=AMD64).longshore_profile_image(image, Settings(state=state))
+    return await Plugin(wanted=AMD64).longshore_profile_image(
+        image, Settings(state=state), lambda _: None
+    )
 
 
 def login(host: str, username: str, password: str) -> dict[str, RegistryLogin]:

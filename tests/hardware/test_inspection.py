@@ -15,7 +15,7 @@ from parts.handmade import OCI_CONFIG, OCI_INDEX, RunningRegistry, Server, sha25
 from parts.layers import gzipped, package, tar
 
 from longshore.core.settings import Settings
-from longshore.core.types import Confidence, Evidence
+from longshore.core.types import Confidence, Evidence, Progress
 from longshore.hardware.bounds import ImagesSettings
 from longshore.hardware.layers import Layer, LayerReader
 from longshore.hardware.manifests import Platform
@@ -32,7 +32,7 @@ async def facts_of(
     plugin = Plugin(ImagesSettings(**bounds), wanted=wanted)
     settings = Settings(state=state)
     image = await plugin.longshore_resolve_image(reference, settings)
-    return await plugin.longshore_profile_image(image, settings)
+    return await plugin.longshore_profile_image(image, settings, lambda _: None)
 
 
 def scan_of(facts: Mapping[str, Evidence]) -> dict[str, Any]:
@@ -66,6 +66,23 @@ def names(facts: Mapping[str, Evidence]) -> list[str]:
 
 
 # --- what a registry may do -----------------------------------------------------------------------
+
+
+async def test_it_is_told_how_far_reading_has_come(server: Server, tmp_path: Path) -> None:
+    large, small = gzipped(tar({"data": os.urandom(3 << 20)})), layer("scipy")
+    reference = serve(server, large, small)
+    plugin, settings = Plugin(wanted=AMD64), Settings(state=tmp_path)
+    told: list[Progress] = []
+    image = await plugin.longshore_resolve_image(reference, settings)
+    await plugin.longshore_profile_image(image, settings, told.append)
+    come = [each.done for each in told]
+    assert come == sorted(come)
+    assert {each.total for each in told} == {len(large) + len(small)}
+    assert come[-1] == told[-1].total
+    assert len(come) > 3, "in between, too"
+    told.clear()
+    await plugin.longshore_profile_image(image, settings, told.append)
+    assert not told, "nothing is read twice"
 
 
 async def test_layers_that_cannot_be_fetched_leave_what_else_is_known(
