@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -32,6 +33,11 @@ class ApiServer:
         subprocess.run(["bash", "-c", self._start], check=True, timeout=60)
 
 
+def nodes() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = Kubectl("default").get("nodes")["items"]
+    return found
+
+
 @pytest.fixture
 def api_server(cluster: str) -> Iterator[ApiServer]:
     missing = [name for name in (STOP, START) if name not in os.environ]
@@ -41,6 +47,8 @@ def api_server(cluster: str) -> Iterator[ApiServer]:
     yield server
     server.start()
     assert until(lambda: Kubectl("default").run("get", "--raw=/readyz", check=False) == "ok", 60)
+    # Nodes that could not be heard meanwhile count as lost for some moments, and take no pods.
+    assert until(lambda: not any(node["spec"].get("taints") for node in nodes()), 60)
 
 
 def reason(up: Up) -> str:
