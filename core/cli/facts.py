@@ -55,6 +55,19 @@ def print_facts(facts: Mapping[str, Evidence], *, explain: bool) -> None:
     table(("FACT", "CONFIDENCE", "VALUE"), rows, colours=COLOURS)
 
 
+def fact_line(name: str, value: Any) -> str:
+    """Return a fact about an image in one line: its name in words, and what it holds.
+
+    Args:
+        name: of the fact.
+        value: as a decision keeps it: of a long list the beginning, and how many more there were.
+    """
+    match value:
+        case [dict(), *_, str(more)]:
+            return f"{_words(name)}: {_summary(name, value[:-1])} ({more}, not kept here)"
+    return f"{_words(name)}: {_summary(name, value)}"
+
+
 def _row(name: str, fact: Evidence | None) -> tuple[str, str, str]:
     if fact is None:
         return _words(name), Confidence.UNKNOWN.value, "-"
@@ -153,7 +166,8 @@ def _short(number: int) -> str:
 def _threads(value: dict[str, Any]) -> str:
     told = [f"{name}={each}" for name, each in value.items() if name != "workers"]
     if "workers" in value:
-        told.append(f"{value['workers']} worker processes")
+        several = "es" * (value["workers"] != 1)
+        told.append(f"{value['workers']} worker process{several}")
     return ", ".join(told)
 
 
@@ -161,7 +175,7 @@ def _scan(value: dict[str, Any]) -> str:
     how = "complete" if value["complete"] else "incomplete"
     return (
         f"{how}: {value['layers_read']} of {value['layers']} layers, {size(value['bytes'])}, "
-        f"{value['entries']:,} files and folders"
+        f"{value['entries']:,} {'file' if value['entries'] == 1 else 'files and folders'}"
     )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 import click
 
 from longshore.core.cli.client import Client
+from longshore.core.cli.decisions import print_decisions
 from longshore.core.cli.options import (
     Checked,
     Target,
@@ -14,11 +15,11 @@ from longshore.core.cli.options import (
     platform_option,
     target_argument,
 )
-from longshore.core.cli.output import COLOURS, coloured, fields, plain, print_json, say, table
+from longshore.core.cli.output import COLOURS, coloured, fields, print_json, say, table
 from longshore.core.cli.plan import plan_rows, scheduler_rows
-from longshore.core.cli.text import age, moment, one_line
+from longshore.core.cli.text import age, moment
 from longshore.core.ledger import durations, percentile
-from longshore.core.types import Decision, Model, State, VersionRecord, Wake, utc_now
+from longshore.core.types import Model, State, VersionRecord, Wake, utc_now
 from longshore.core.windows import next_after, open_at
 
 _STATES = {state.value: colour for state, colour in COLOURS.items()}
@@ -187,18 +188,6 @@ def explain(client: Client, /, *, target: Target, as_json: bool) -> None:
         print_json({"decisions": decisions})
     else:
         print_decisions(decisions)
-
-
-def print_decisions(decisions: Sequence[Decision]) -> None:
-    """Print decisions in their order: the hook, whose answer it was, the outcome, and why."""
-    for number, each in enumerate(decisions, start=1):
-        say(f"{number:2}. {click.style(one_line(each.hook), bold=True)} by {one_line(each.plugin)}")
-        say(f"    {one_line(plain(each.outcome))}")
-        if each.inputs:
-            inputs = "; ".join(f"{name} = {plain(value)}" for name, value in each.inputs.items())
-            say(f"    from: {one_line(inputs)}")
-        if each.why:
-            say(f"    why: {one_line(each.why)}")
 
 
 @click.command()

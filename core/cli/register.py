@@ -7,6 +7,7 @@ import click
 from pydantic import ValidationError
 
 from longshore.core.cli.client import Client
+from longshore.core.cli.decisions import print_decisions
 from longshore.core.cli.options import (
     Checked,
     json_option,
@@ -16,7 +17,6 @@ from longshore.core.cli.options import (
 )
 from longshore.core.cli.output import fields, print_json, say, tell
 from longshore.core.cli.plan import plan_lines, plan_rows, show_brief, tell_warnings
-from longshore.core.cli.reading import print_decisions
 from longshore.core.cli.text import one_line
 from longshore.core.cli.waiting import busy, wait_until_ready
 from longshore.core.cli.wishes import variable, wish_options
@@ -302,7 +302,7 @@ def _plan(version: Version) -> dict[str, Any]:
         "health": f"GET {serving.health_path}",
         "predictions": f"POST {serving.predict_path}",
         "backend": placement.backend,
-        "nodes": ", ".join(f"{node.name} ({node.score:g})" for node in placement.nodes),
+        "nodes": ", ".join(f"{node.name} ({node.score:.0f})" for node in placement.nodes),
         "hardware": dict(plan_rows(plan)),
         "warnings": list(plan.warnings),
     }

@@ -92,7 +92,10 @@ def test_explain_tells_hook_plugin_outcome_inputs_and_why_in_order(
         "    from: reference = localhost:5001/iris:1",
         "    why: what the reference named",
         " 2. longshore_plan_hardware by hardware_plan",
-        '    {"target": "cpu"}',
+        "    processors: any",
+        "    GPUs: none",
+        "    CPU: no limit",
+        "    memory: no limit",
     ]
 
 

@@ -1,0 +1,52 @@
+"""Decisions in words, as ``explain`` and a dry run print them."""
+
+import pytest
+
+from longshore.core.cli.decisions import print_decisions
+from longshore.core.types import Decision
+
+
+def test_explain_tells_in_words_what_programs_get_as_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    package = {"name": "torch", "version": "2.9.0", "path": "torch.dist-info/METADATA"}
+    facts = {"gpu_need": "none", "packages": [package, "and 7 more"], "team": {"owner": "ml"}}
+    plan = {"target": "gpu", "gpu_count": 1, "gpu_mem_floor_mib": 2048, "cpu_millicores": 500}
+    asked = {"resources": {"cpu": "500m", "memory": None, "gpu": None}}
+    decisions = [
+        Decision(hook="longshore_profile_image", plugin="images", outcome=facts),
+        Decision(
+            hook="longshore_plan_hardware", plugin="hardware_plan", outcome=plan, inputs=asked
+        ),
+        Decision(hook="longshore_plan_hardware", plugin="older", outcome={"no": "plan"}),
+        Decision(hook="longshore_filter_node", plugin="bad", outcome=None, why="KeyError: 'x'"),
+        Decision(hook="longshore_score_node", plugin="good", outcome={"vm": 99.91702966189587}),
+        Decision(
+            hook="longshore_replan_hardware",
+            plugin="hardware_plan",
+            outcome={"memory_measured_mib": 91},
+            inputs={"memory_measured_mib": None},
+        ),
+    ]
+    print_decisions(decisions)
+    assert capsys.readouterr().out.splitlines() == [
+        " 1. longshore_profile_image by images",
+        "    GPU need: none",
+        "    packages: torch 2.9.0 (and 7 more, not kept here)",
+        '    team: {"owner": "ml"}',
+        " 2. longshore_plan_hardware by hardware_plan",
+        "    processors: any",
+        "    GPUs: 1 of 2.0 GiB or more",
+        "    CPU: 0.5 cores",
+        "    memory: no limit",
+        "    from: resources = cpu 500m",
+        " 3. longshore_plan_hardware by older",
+        "    no plan",
+        " 4. longshore_filter_node by bad",
+        "    no answer: it failed",
+        "    why: KeyError: 'x'",
+        " 5. longshore_score_node by good",
+        "    vm 99.92",
+        " 6. longshore_replan_hardware by hardware_plan",
+        "    memory measured 91 MiB",
+    ]
