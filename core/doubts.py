@@ -24,7 +24,11 @@ def doubts(
         plan: the hardware that it gets.
         node: the node in question.
     """
-    return (*_of_processors(plan, node), *_of_need(spec, image, plan, node), *_of_gpus(plan, node))
+    return (
+        *_of_processors(image, plan, node),
+        *_of_need(spec, image, plan, node),
+        *_of_gpus(plan, node),
+    )
 
 
 def granted(node: NodeProfile, gpus: int) -> NodeProfile:
@@ -34,9 +38,11 @@ def granted(node: NodeProfile, gpus: int) -> NodeProfile:
     return node.model_copy(update={"node": node.node.model_copy(update={"gpus": gpus})})
 
 
-def _of_processors(plan: HardwarePlan, node: NodeProfile) -> Iterator[str]:
-    if not plan.architectures:
+def _of_processors(image: ImageProfile, plan: HardwarePlan, node: NodeProfile) -> Iterator[str]:
+    if not plan.architectures and not image.image.platforms:
         yield "the image does not say for which processors it is built"
+    elif not plan.architectures:
+        yield "the plan does not say which processors will do"
     elif node.node.architecture == "amd64" and plan.cpu_level > (level_of(node) or 1):
         # One that was read on the node itself is a reason of the filter.
         why = _why(node, "cpu_level")

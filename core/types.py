@@ -61,7 +61,9 @@ class Resources(Value):
     @model_validator(mode="after")
     def _memory_of_a_gpu(self) -> Self:
         if self.gpu == 0 and self.gpu_memory:
-            raise ValueError(f"gpu_memory ({self.gpu_memory}) is of GPUs, and gpu is 0")
+            raise ValueError(
+                f"gpu_memory ({self.gpu_memory}) is of each GPU, and gpu 0 asks for none"
+            )
         return self
 
     @property

@@ -9,6 +9,7 @@ another host.
 
 import asyncio
 import hashlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -227,7 +228,7 @@ class RegistryClient:
         except httpx.TimeoutException as error:
             raise self._away(f"time-out{where}") from error
         except httpx.TransportError as error:
-            raise self._away(f"{error or type(error).__name__}{where}") from error
+            raise self._unreached(error, where) from error
 
     async def _answer(self, response: httpx.Response, limit: int) -> "_Answer":
         body = bytearray()
@@ -328,7 +329,23 @@ class RegistryClient:
     def _login_hint(self) -> str:
         return f'[longshore.registries."{self._host}"] with username and password'
 
-    def _away(self, why: str) -> Unavailable:
+    def _unreached(self, error: httpx.TransportError, where: str) -> Unavailable:
+        """Tell what the system said, which is deeper than what the client makes of it."""
+        told: BaseException | None = error
+        while told is not None:
+            if isinstance(told, socket.gaierror):
+                return self._away(
+                    f"no address is found by its name ({told.strerror}){where}",
+                    hint="Is it spelt right, and does the machine that asks know its name?",
+                )
+            if isinstance(told, ConnectionRefusedError):
+                return self._away(f"connection refused{where}")
+            told = told.__cause__ or told.__context__
+        return self._away(f"{error or type(error).__name__}{where}")
+
+    def _away(self, why: str, hint: str = "") -> Unavailable:
+        if hint:
+            return Unavailable(f"registry {self._host} does not answer: {why}", hint=hint)
         if "CERTIFICATE_VERIFY_FAILED" in why:
             hint = "If an authority of your own signed its certificate: SSL_CERT_FILE=authority.pem"
         else:

@@ -55,15 +55,15 @@ def _gets(plan: HardwarePlan) -> Iterator[str]:
     if plan.gpu_count:
         gpus = f"{plan.gpu_count} GPU{'s' * (plan.gpu_count > 1)}"
         floor = plan.gpu_mem_floor_mib
-        yield f"{gpus} of {floor} MiB or more" if floor else gpus
+        yield f"{gpus} of {_mebibytes(floor)} or more" if floor else gpus
         if used := uses(plan.gpu_mem_estimate_mib, plan.gpu_mem_measured_mib):
             yield f"GPU memory {used}"
     else:
         yield "no GPU"
-    yield f"{plan.cpu_millicores}m CPU" if plan.cpu_millicores else "no CPU limit"
+    yield _cores(plan.cpu_millicores) if plan.cpu_millicores else "no CPU limit"
     if plan.threads:
         yield f"{plan.threads} thread{'s' * (plan.threads > 1)} per worker"
-    yield f"{plan.memory_mib} MiB memory" if plan.memory_mib else "no memory limit"
+    yield f"{_mebibytes(plan.memory_mib)} memory" if plan.memory_mib else "no memory limit"
     if used := uses(plan.memory_estimate_mib, plan.memory_measured_mib):
         yield f"memory {used}"
 

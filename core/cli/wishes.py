@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from longshore.core.cli.options import Checked
+from longshore.core.machine import ARCHITECTURES
 from longshore.core.quantities import mebibytes, millicores
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,7 +58,7 @@ _OPTIONS = (
     click.option(
         "--arch",
         "architecture",
-        metavar="NAME",
+        type=Checked("NAME", lambda text: ARCHITECTURES.get(text, text)),
         help="Run on nodes of this architecture: amd64.  [default: all that the image is built "
         "for]",
     ),

@@ -111,7 +111,8 @@ def gpu_memory(known: Known, plan: HardwarePlan) -> HardwarePlan:
     changes = {"gpu_mem_floor_mib": floor if sure else None}
     if largest is None or floor is None:
         # The scheduler, or the engine, finds out.
-        evidence = f"{told}; of no GPU its memory is known"
+        none = "the memory of no GPU is known" if sizes else "no node has a GPU"
+        evidence = f"{told}; {none}"
         return ruled(plan, "gpu-memory", "unknown", evidence, warnings=warnings, changes=changes)
     evidence = f"{told}; the largest GPU has {largest} MiB"
     if floor <= largest or None in sizes:

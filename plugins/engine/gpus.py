@@ -173,9 +173,10 @@ def choose(workload: Workload, node: NodeProfile, held: Collection[str]) -> Devi
     )
     if len(free) < workload.gpu_count:
         of = f" of {floor} MiB or more" if floor else ""
+        one = workload.gpu_count == 1
+        needed, verb = ("1 GPU", "is") if one else (f"{workload.gpu_count} GPUs", "are")
         raise WorkloadFailed(
-            f"{workload.gpu_count} GPUs{of} are needed, and {len(free)} of {len(fit)} that will do "
-            "are free",
+            f"{needed}{of} {verb} needed, and {len(free)} of {len(fit)} that will do are free",
             hint="Put a version to sleep that holds some, or delete it: longshore models.",
         )
     near: defaultdict[int | None, list[Gpu]] = defaultdict(list)

@@ -16,11 +16,17 @@ CODE = (GpuCode(owner="torch", sass=("75",)),)
 
 
 def told(
-    there: NodeProfile, facts: Any = NO_NEED, resources: Any = None, **plan: Any
+    there: NodeProfile,
+    facts: Any = NO_NEED,
+    resources: Any = None,
+    platforms: Any = ("linux/amd64",),
+    **plan: Any,
 ) -> tuple[str, ...]:
     asked = {"image": "localhost:5001/iris:1", "resources": resources or {}}
     spec = Spec.model_validate(asked)
-    return doubts(spec, profile(facts), HardwarePlan(**{**AMD64, **plan}), there)
+    return doubts(
+        spec, profile(facts, platforms=platforms), HardwarePlan(**{**AMD64, **plan}), there
+    )
 
 
 def dark(name: str, **labels: str) -> NodeProfile:
@@ -37,9 +43,13 @@ def test_what_needs_nothing_special_leaves_no_doubt() -> None:
 
 
 def test_an_image_that_does_not_say_its_processors() -> None:
-    assert told(node(), architectures=()) == (
+    assert told(node(), platforms=(), architectures=()) == (
         "the image does not say for which processors it is built",
     )
+
+
+def test_a_plugins_plan_that_does_not_say_its_processors() -> None:
+    assert told(node(), architectures=()) == ("the plan does not say which processors will do",)
 
 
 @pytest.mark.parametrize(

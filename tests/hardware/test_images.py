@@ -173,8 +173,17 @@ async def test_what_a_registry_does_not_have_is_told_with_its_name(
 async def test_a_registry_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(Unavailable) as caught:
         await resolve("localhost:1/iris:1")
-    assert caught.value.message.startswith("registry localhost:1 does not answer: ")
+    assert caught.value.message == "registry localhost:1 does not answer: connection refused"
     assert caught.value.hint == "Is it running, and is localhost:1 its right address?"
+
+
+async def test_a_registry_whose_name_nobody_knows_is_not_taken_for_plain_http() -> None:
+    with pytest.raises(Unavailable) as caught:
+        await resolve("registry.invalid/iris:1")
+    told = "registry registry.invalid does not answer: no address is found by its name ("
+    assert caught.value.message.startswith(told)
+    assert "Errno" not in caught.value.message
+    assert "insecure_registries" not in (caught.value.hint or "")
 
 
 async def test_plain_http_beyond_loopback_needs_the_setting(registry: RunningRegistry) -> None:

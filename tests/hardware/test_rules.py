@@ -145,7 +145,7 @@ def test_evidence_says_what_a_node_could_not_be_compared_with() -> None:
         "no GPU asked for; whether the image uses a GPU is unknown: nothing tells"
     )
     wished = planned(profile(ONNXRUNTIME), (node(),), resources={"gpu_memory": "1Gi"})
-    assert evidence(wished, "gpu-memory") == "1024 MiB asked for; of no GPU its memory is known"
+    assert evidence(wished, "gpu-memory") == "1024 MiB asked for; no node has a GPU"
     assert evidence(wished, "gpu-driver").endswith("; no node has a GPU")
 
 

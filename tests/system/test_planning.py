@@ -14,7 +14,7 @@ REGISTER = ("register", "behave", "1")
 def test_a_preflight_tells_the_plan_and_stores_nothing(up: Up, behave: str) -> None:
     fits = up.run(*REGISTER, behave, "--cpu", "1", "--memory", "256Mi", "--preflight")
     plan, why = fits.stdout.splitlines()
-    assert "no GPU, 1000m CPU, 1 thread per worker, 256 MiB memory; on " in plan
+    assert "no GPU, 1 core, 1 thread per worker, 256.0 MiB memory; on " in plan
     assert plan.endswith("(engine)")
     assert "architecture (image: linux/" in why
     large = up.run(*REGISTER, behave, "--memory", "64Ti", "--preflight", check=False)
@@ -43,7 +43,7 @@ def test_threads_of_the_plan_are_in_the_container(
         "--env",
         "WEB_CONCURRENCY=2",
     )
-    assert "Plan: no GPU, 1500m CPU, 1 thread per worker, no memory limit" in told.stderr
+    assert "Plan: no GPU, 1.5 cores, 1 thread per worker, no memory limit" in told.stderr
     assert "Warning: OMP_NUM_THREADS=2 starts more threads than" in told.stderr
     [container] = up.containers()
     env = json.loads(engine_cli.run("inspect", container))[0]["Config"]["Env"]

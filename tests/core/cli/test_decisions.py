@@ -1,6 +1,7 @@
 """Decisions in words, as ``explain`` and a dry run print them."""
 
 import pytest
+from pydantic import JsonValue  # noqa: TC002 - for annotations alone, as types of our own are
 
 from longshore.core.cli.decisions import print_decisions
 from longshore.core.types import Decision
@@ -9,10 +10,19 @@ from longshore.core.types import Decision
 def test_explain_tells_in_words_what_programs_get_as_json(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    package = {"name": "torch", "version": "2.9.0", "path": "torch.dist-info/METADATA"}
-    facts = {"gpu_need": "none", "packages": [package, "and 7 more"], "team": {"owner": "ml"}}
-    plan = {"target": "gpu", "gpu_count": 1, "gpu_mem_floor_mib": 2048, "cpu_millicores": 500}
-    asked = {"resources": {"cpu": "500m", "memory": None, "gpu": None}}
+    package: JsonValue = {"name": "torch", "version": "2.9.0", "path": "torch.dist-info/METADATA"}
+    facts: JsonValue = {
+        "gpu_need": "none",
+        "packages": [package, "and 7 more"],
+        "team": {"owner": "ml"},
+    }
+    plan: JsonValue = {
+        "target": "gpu",
+        "gpu_count": 1,
+        "gpu_mem_floor_mib": 2048,
+        "cpu_millicores": 500,
+    }
+    asked: dict[str, JsonValue] = {"resources": {"cpu": "500m", "memory": None, "gpu": None}}
     decisions = [
         Decision(hook="longshore_profile_image", plugin="images", outcome=facts),
         Decision(

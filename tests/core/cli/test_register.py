@@ -234,7 +234,7 @@ def test_a_plan_in_two_lines() -> None:
     nodes = tuple(RankedNode(name=f"n{number}", score=1) for number in range(5))
     gets, why = plan_lines(Placement(backend="kubernetes", nodes=nodes, plan=GPU_PLAN))
     assert gets == (
-        "Plan: 2 GPUs of 20480 MiB or more, 4000m CPU, 2 threads per worker, 8192 MiB memory; "
+        "Plan: 2 GPUs of 20.0 GiB or more, 4 cores, 2 threads per worker, 8.0 GiB memory; "
         "on amd64, disk=ssd; fits n0, n1, n2 and 2 more (kubernetes)"
     )
     assert why == (
@@ -320,7 +320,7 @@ def test_a_preflight_of_what_fits_nowhere_tells_the_plan_and_the_refusal(
     ("options", "told"),
     [
         ("--gpu-memory 20", "less than one mebibyte"),
-        ("--gpu 0 --gpu-memory 20Gi", "is of GPUs, and gpu is 0"),
+        ("--gpu 0 --gpu-memory 20Gi", "is of each GPU, and gpu 0 asks for none"),
         ("--gpu 65", "--gpu"),
         ("--arch AMD64", "--arch"),
         ("--node-selector disk", "write NAME=VALUE"),
@@ -448,3 +448,9 @@ def test_a_failure_that_stays_is_believed_after_a_while(
     ended = call("wake", "iris:1")
     assert ended.exit_code == 1
     assert "another port" in ended.stderr
+
+
+def test_an_architecture_by_the_kernels_word_for_it(call: Call, api: StandIn) -> None:
+    assert call(*REGISTER, "--arch", "aarch64", "--no-wait").exit_code == 0
+    [record] = api.records.values()
+    assert record.version.spec.architecture == "arm64"

@@ -93,7 +93,7 @@ def test_a_gpu_that_runs_none_of_the_code_is_passed_over() -> None:
     plan = planned(profile(ONNXRUNTIME), (there,), resources={"gpu": 1})
     asked = workload(affinity=plan.affinity)
     assert choose(asked, there, ()).gpus == ("GPU-1",)
-    with pytest.raises(WorkloadFailed, match="1 GPUs are needed, and 0 of 1 that will do"):
+    with pytest.raises(WorkloadFailed, match="1 GPU is needed, and 0 of 1 that will do"):
         choose(asked, there, {"GPU-1"})
 
 
@@ -101,7 +101,7 @@ def test_where_too_few_are_free_it_says_how_many() -> None:
     with pytest.raises(WorkloadFailed) as caught:
         choose(workload(2), node(T4, T4), {"GPU-1"})
     assert caught.value.message == "2 GPUs are needed, and 1 of 2 that will do are free"
-    with pytest.raises(WorkloadFailed, match="1 GPUs of 20000 MiB or more are needed, and 0 of 0"):
+    with pytest.raises(WorkloadFailed, match="1 GPU of 20000 MiB or more is needed, and 0 of 0"):
         choose(workload(floor=20000), node(T4), ())
 
 

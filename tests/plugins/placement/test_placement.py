@@ -1,6 +1,7 @@
 """Where versions may run, and where they run best: each plugin alone, then the rules with them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -75,17 +76,23 @@ def test_gpus_that_were_read_on_an_engines_machine_count() -> None:
 
 def test_a_node_of_another_architecture_or_level_is_told_why() -> None:
     arm = HardwarePlan(architectures=("arm64",))
-    assert architecture.longshore_filter_node(arm, node()) == [
+    spec = VersionSpec(image="localhost:5001/iris:1")
+    assert architecture.longshore_filter_node(spec, arm, node()) == [
         "it is amd64, and the image is built for arm64"
     ]
-    assert architecture.longshore_filter_node(arm, node(architecture="arm64")) == []
-    assert architecture.longshore_filter_node(HardwarePlan(), node()) == []
+    assert architecture.longshore_filter_node(spec, arm, node(architecture="arm64")) == []
+    assert architecture.longshore_filter_node(spec, HardwarePlan(), node()) == []
+    # Whatever the image is built for.
+    asked = VersionSpec(image="localhost:5001/iris:1", architecture="arm64")
+    assert architecture.longshore_filter_node(asked, arm, node()) == [
+        "it is amd64, and arm64 was asked for"
+    ]
     v3 = HardwarePlan(architectures=("amd64",), cpu_level=3)
-    assert architecture.longshore_filter_node(v3, node(cpu_level="v2")) == [
+    assert architecture.longshore_filter_node(spec, v3, node(cpu_level="v2")) == [
         "it is amd64/v2, and the image is built for amd64/v3"
     ]
-    assert architecture.longshore_filter_node(v3, node(cpu_level="v3")) == []
-    assert architecture.longshore_filter_node(v3, node()) == []
+    assert architecture.longshore_filter_node(spec, v3, node(cpu_level="v3")) == []
+    assert architecture.longshore_filter_node(spec, v3, node()) == []
 
 
 # --- gpu_class ------------------------------------------------------------------------------------
@@ -249,7 +256,7 @@ FLEET = (
 def fitting(plan: HardwarePlan, nodes: Sequence[NodeProfile] = FLEET) -> list[str]:
     filters = (
         fit.longshore_filter_node,
-        architecture.longshore_filter_node,
+        partial(architecture.longshore_filter_node, VersionSpec(image="iris")),
         gpu_class.longshore_filter_node,
     )
     return [each.node.name for each in nodes if not any(filter_(plan, each) for filter_ in filters)]
