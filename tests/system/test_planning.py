@@ -19,7 +19,7 @@ def test_a_preflight_tells_the_plan_and_stores_nothing(up: Up, behave: str) -> N
     assert "architecture (image: linux/" in why
     large = up.run(*REGISTER, behave, "--memory", "64Ti", "--preflight", check=False)
     assert large.returncode == 1
-    assert "67108864 MiB memory" in large.stdout
+    assert "65536.0 GiB memory" in large.stdout
     assert "no node fits: fit on " in large.stderr
     other = up.run(*REGISTER, behave, "--arch", "s390x", "--preflight", check=False)
     assert other.returncode == 1
