@@ -22,6 +22,7 @@ from longshore.plugins.engine.containers import (
     Container,
     Listed,
     container_name,
+    key_labels,
     parse_container,
     parse_listed,
 )
@@ -122,9 +123,10 @@ class Replicas:
             self._forget(container)
         await self._session.close()
 
-    async def listed(self, labels: Mapping[str, str] | None = None) -> list[Listed]:
-        """Return what the engine has of ours now, or only those with these labels too."""
-        found = await self._client.containers({OWNER: self._owner, **(labels or {})})
+    async def listed(self, key: VersionKey | None = None) -> list[Listed]:
+        """Return what the engine has of ours now, of one version or of all."""
+        labels = key_labels(self._owner, key) if key else {OWNER: self._owner}
+        found = await self._client.containers(labels)
         parsed = [parse_listed(each) for each in found]
         return [each for each in parsed if each and each.status != "removing"]
 

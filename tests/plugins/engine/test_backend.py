@@ -14,6 +14,7 @@ from parts.promises import BackendPromises
 
 from longshore.core.types import ReplicaState
 from longshore.plugins.engine import probe
+from longshore.plugins.engine.applying import Applier
 from longshore.plugins.engine.backend import EngineBackend
 from longshore.plugins.engine.client import Client
 from longshore.plugins.engine.containers import STOP_GRACE
@@ -151,13 +152,13 @@ async def test_cancelled_before_its_starts_begin(
     # Cancelled between the last look at what is there and the first step of a start: no start may
     # be left behind as a coroutine that nobody awaits, which is an error here.
     applying: asyncio.Task[None]
-    remove = backend._remove  # noqa: SLF001 - that moment has no other door
+    remove = Applier.remove
 
     async def cancel_after(*arguments: Any) -> None:
         await remove(*arguments)
         applying.cancel()
 
-    monkeypatch.setattr(backend, "_remove", cancel_after)
+    monkeypatch.setattr(Applier, "remove", cancel_after)
     applying = asyncio.create_task(backend.apply(workload(replicas=2)))
     await asyncio.wait([applying])
     assert applying.cancelled()
