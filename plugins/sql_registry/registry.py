@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    Table,
     bindparam,
     delete,
-    func,
     insert,
     select,
     update,
@@ -26,7 +23,6 @@ from longshore.core.types import (
     HardwarePlan,
     Load,
     Model,
-    State,
     TrafficRule,
     Version,
     VersionRecord,
@@ -35,8 +31,10 @@ from longshore.core.types import (
     Wish,
     utc_now,
 )
-from longshore.plugins.sql_registry import calls, leases, measures, rows
+from longshore.plugins.sql_registry import calls, leases, measures, rows, wakes
+from longshore.plugins.sql_registry import loads as load_rows
 from longshore.plugins.sql_registry import tables as t
+from longshore.plugins.sql_registry.bounds import keep_newest
 from longshore.plugins.sql_registry.database import Database, reads, writes
 from longshore.plugins.sql_registry.difference import conflict
 from longshore.plugins.sql_registry.kept import KeptVersions
@@ -44,9 +42,6 @@ from longshore.plugins.sql_registry.kept import KeptVersions
 DECISIONS_KEPT = 200
 """Per version."""
 EVENTS_KEPT = 10_000
-WAKES_KEPT = 1_000
-"""Per version."""
-WAKE_COLUMNS = tuple(name for name in Wake.model_fields if name != "key")
 
 
 class SqlRegistry(Registry):
@@ -110,7 +105,7 @@ class SqlRegistry(Registry):
                 plan=placement.plan,
             )
         )
-        sql.execute(insert(t.loads).values(version_id=version_id, in_flight=0, held=0, rate=0))
+        load_rows.begin(sql, version_id)
         _add_decisions(sql, version_id, decisions)
         _routers_must_read(sql)
         return True
@@ -192,9 +187,7 @@ class SqlRegistry(Registry):
         sql.execute(update(t.versions).where(t.versions.c.id == row.id).values(wish=wish))
         _routers_must_read(sql)
         if wish is Wish.RUN:
-            wake = {"version_id": row.id, "asked_at": at or utc_now(), "reason": reason}
-            sql.execute(insert(t.wakes).values(wake))
-            _keep_newest(sql, t.wakes, WAKES_KEPT, t.wakes.c.version_id == row.id)
+            wakes.begin(sql, row.id, at or utc_now(), reason)
 
     @writes
     def save_status(
@@ -211,42 +204,15 @@ class SqlRegistry(Registry):
         if _told_to_callers(sql, statuses):
             _routers_must_read(sql)
         sql.execute(
-            update(t.versions).where(*_this_version()).values(status=bindparam("new_status")),
-            [_named(key) | {"new_status": status} for key, status in statuses.items()],
+            update(t.versions).where(*rows.this_version()).values(status=bindparam("new_status")),
+            [rows.named(key) | {"new_status": status} for key, status in statuses.items()],
         )
-        waking = select(t.wakes.c.id, t.wakes.c.asked_at, t.versions.c.model, t.versions.c.version)
-        still_open = t.wakes.c.ready_at.is_(None)
-        for wake in sql.execute(waking.join(t.versions).where(still_open)).all():
-            status = statuses.get(VersionKey(wake.model, wake.version))
-            if status and status.state is State.READY:
-                # It may have been ready all the while, if it was woken while going to sleep.
-                ready_at = max(status.since, wake.asked_at)
-                sql.execute(
-                    update(t.wakes).where(t.wakes.c.id == wake.id).values(ready_at=ready_at)
-                )
+        wakes.end(sql, statuses)
 
     @writes
     def save_loads(self, sql: Connection, loads: Sequence[Load]) -> None:
         """Overwrite the loads; each version got its row when it was registered."""
-        if loads:
-            counts = ("in_flight", "held", "rate")
-            times = (t.loads.c.last_request_at, t.loads.c.last_answer_at)
-            columns = (*counts, *(time.name for time in times))
-            this = select(t.versions.c.id).where(*_this_version()).scalar_subquery()
-            known = {
-                time.name: func.coalesce(bindparam(f"new_{time.name}", type_=time.type), time)
-                for time in times
-            }
-            sql.execute(
-                update(t.loads)
-                .where(t.loads.c.version_id == this)
-                .values({name: bindparam(f"new_{name}") for name in counts})
-                .values(saved_at=utc_now(), **known),
-                [
-                    _named(load.key) | {f"new_{name}": getattr(load, name) for name in columns}
-                    for load in loads
-                ],
-            )
+        load_rows.save(sql, loads)
 
     @writes
     def add_calls(
@@ -280,22 +246,7 @@ class SqlRegistry(Registry):
     @reads
     def loads(self, sql: Connection) -> Mapping[VersionKey, Load]:
         """Return the loads that were saved."""
-        found = sql.execute(
-            select(t.loads, t.versions.c.model, t.versions.c.version)
-            .join(t.versions)
-            .where(t.loads.c.saved_at.is_not(None))
-        )
-        return {
-            (key := VersionKey(row.model, row.version)): Load(
-                key=key,
-                in_flight=row.in_flight,
-                held=row.held,
-                rate=row.rate,
-                last_request_at=row.last_request_at,
-                last_answer_at=row.last_answer_at,
-            )
-            for row in found
-        }
+        return load_rows.read(sql)
 
     @writes
     def add_decisions(
@@ -329,7 +280,7 @@ class SqlRegistry(Registry):
                     for event in events
                 ],
             )
-            _keep_newest(sql, t.events, EVENTS_KEPT)
+            keep_newest(sql, t.events, EVENTS_KEPT)
 
     @reads
     def events(
@@ -353,9 +304,7 @@ class SqlRegistry(Registry):
     @reads
     def last_wakes(self, sql: Connection) -> Mapping[VersionKey, datetime]:
         """Return the newest line of each version in the ledger."""
-        newest = select(t.versions.c.model, t.versions.c.version, func.max(t.wakes.c.asked_at))
-        found = sql.execute(newest.join(t.wakes).group_by(t.versions.c.model, t.versions.c.version))
-        return {VersionKey(model, version): asked for model, version, asked in found}
+        return wakes.last(sql)
 
     @writes
     def set_pinned(self, sql: Connection, key: VersionKey, *, pinned: bool) -> None:
@@ -367,29 +316,19 @@ class SqlRegistry(Registry):
     @reads
     def wakes(self, sql: Connection, key: VersionKey, limit: int = 100) -> Sequence[Wake]:
         """Return the newest lines of the ledger; none of a version that is gone."""
-        of_version = select(t.wakes).join(t.versions).where(*rows.of_key(key))
-        found = [
-            Wake(key=key, **{name: getattr(row, name) for name in WAKE_COLUMNS})
-            for row in sql.execute(of_version.order_by(t.wakes.c.id.desc()).limit(limit))
-        ]
-        return found[::-1]
+        return wakes.read(sql, key, limit)
 
     @reads
     def wake_times(
         self, sql: Connection, since: datetime | None = None, limit: int = 100
     ) -> Mapping[VersionKey, Mapping[datetime, float]]:
         """Return how long each wake took; none of a version that is gone."""
-        return rows.wake_times(sql, since, limit)
+        return wakes.times(sql, since, limit)
 
     @writes
     def save_wake(self, sql: Connection, wake: Wake) -> None:
         """Overwrite a line of the ledger."""
-        version_id = rows.version_id(sql, wake.key)
-        sql.execute(
-            update(t.wakes)
-            .where(t.wakes.c.version_id == version_id, t.wakes.c.asked_at == wake.asked_at)
-            .values({name: getattr(wake, name) for name in WAKE_COLUMNS})
-        )
+        wakes.save(sql, wake)
 
     @writes
     def take_lease(
@@ -437,26 +376,9 @@ def _told_to_callers(sql: Connection, statuses: Mapping[VersionKey, VersionStatu
     return False
 
 
-def _this_version() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Return the conditions of a statement that runs for many versions; see ``_named``."""
-    return (
-        t.versions.c.model == bindparam("of_model"),
-        t.versions.c.version == bindparam("of_version"),
-    )
-
-
-def _named(key: VersionKey) -> dict[str, object]:
-    return {"of_model": key.name, "of_version": key.version}
-
-
 def _add_decisions(sql: Connection, version_id: int, decisions: Sequence[Decision]) -> None:
     if decisions:
         values = [{"version_id": version_id, "decision": decision} for decision in decisions]
         sql.execute(insert(t.decisions), values)
         of_version = t.decisions.c.version_id == version_id
-        _keep_newest(sql, t.decisions, DECISIONS_KEPT, of_version)
-
-
-def _keep_newest(sql: Connection, table: Table, kept: int, *among: ColumnElement[bool]) -> None:
-    newest_out = select(table.c.id).where(*among).order_by(table.c.id.desc()).offset(kept).limit(1)
-    sql.execute(delete(table).where(*among, table.c.id <= newest_out.scalar_subquery()))
+        keep_newest(sql, t.decisions, DECISIONS_KEPT, of_version)

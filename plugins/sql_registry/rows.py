@@ -1,16 +1,15 @@
 """From rows to domain values, and what to say where there is no row."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
 
 from longshore.core.errors import NotFound
 from longshore.core.names import VersionKey
 from longshore.core.types import Model, Placement, Version, VersionRecord, Wish
-from longshore.plugins.sql_registry.tables import models, placements, versions, wakes
+from longshore.plugins.sql_registry.tables import models, placements, versions
 
 
 def select_versions() -> Select[Any]:
@@ -33,6 +32,16 @@ def select_versions() -> Select[Any]:
 def of_key(key: VersionKey) -> tuple[Any, Any]:
     """Return the conditions that pick one version."""
     return versions.c.model == key.name, versions.c.version == key.version
+
+
+def this_version() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions of a statement that runs for many versions, each as ``named``."""
+    return versions.c.model == bindparam("of_model"), versions.c.version == bindparam("of_version")
+
+
+def named(key: VersionKey) -> dict[str, object]:
+    """Return what ``this_version`` is to mean."""
+    return {"of_model": key.name, "of_version": key.version}
 
 
 def version_id(sql: Connection, key: VersionKey) -> int | None:
@@ -100,23 +109,3 @@ def _not_found(what: str, name: str, known: Sequence[str]) -> NotFound:
     else:
         hint = "Nothing is registered yet: longshore register NAME VERSION IMAGE"
     return NotFound(f"there is no {what} {name!a}", nearest=nearest, hint=hint)
-
-
-def wake_times(
-    sql: Connection, since: datetime | None, limit: int
-) -> Mapping[VersionKey, Mapping[datetime, float]]:
-    """Return the seconds of each version's newest wakes, by when they were asked for."""
-    number = func.row_number().over(partition_by=wakes.c.version_id, order_by=wakes.c.id.desc())
-    over = wakes.c.ready_at.is_not(None) if since is None else wakes.c.ready_at >= since
-    counted = select(wakes, number.label("number")).where(over).subquery()
-    newest = (
-        select(versions.c.model, versions.c.version, counted.c.asked_at, counted.c.ready_at)
-        .join(counted, counted.c.version_id == versions.c.id)
-        .where(counted.c.number <= limit)
-        .order_by(counted.c.id)
-    )
-    found: dict[VersionKey, dict[datetime, float]] = {}
-    for row in sql.execute(newest):
-        of_version = found.setdefault(VersionKey(row.model, row.version), {})
-        of_version[row.asked_at] = max(0.0, (row.ready_at - row.asked_at).total_seconds())
-    return found

@@ -321,7 +321,7 @@ async def test_the_newest_wakes_come_oldest_first(registry: SqlRegistry) -> None
 async def test_wakes_are_kept_up_to_a_bound_for_each_version(
     registry: SqlRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("longshore.plugins.sql_registry.registry.WAKES_KEPT", 3)
+    monkeypatch.setattr("longshore.plugins.sql_registry.wakes.KEPT", 3)
     other = VersionKey("iris", "2")
     for key in (other, IRIS):
         await registry.add_version(examples_of.version(number=key.version), [])
