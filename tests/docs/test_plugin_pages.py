@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import examples_of
 import pytest
 from docs.blocks import REPOSITORY, blocks
 
 from longshore.core.plugins import build_plugins
 from longshore.core.plugins_file import read_plugins_file
-from longshore.core.types import HardwarePlan, Node, NodeProfile, VersionSpec
+from longshore.core.types import HardwarePlan, ImageProfile, Node, NodeProfile, VersionSpec
 
 PAGE = REPOSITORY / "docs" / "plugin-authors.md"
 
@@ -40,3 +41,21 @@ async def test_a_plugin_of_the_page_decides(
     assert not failures
     assert answers[0].plugin == Path(file).stem
     assert answers[0].value == expected
+
+
+@pytest.mark.parametrize(("memory", "outcome"), [("1Gi", "pass"), (None, "fail")])
+async def test_a_rule_of_the_page_is_added_to_the_built_in_ones(
+    tmp_path: Path, memory: str | None, outcome: str
+) -> None:
+    (tmp_path / "memory_limit.py").write_text(blocks(PAGE, "python")[2].text)
+    config = tmp_path / "plugins.toml"
+    config.write_text(blocks(PAGE, "toml")[2].text)
+    hooks = build_plugins(read_plugins_file(config)).hooks
+    spec = VersionSpec.model_validate({"image": "x", "resources": {"memory": memory}})
+    image = ImageProfile(image=examples_of.image())
+    answer = await hooks.first("longshore_plan_hardware", version=spec, image=image, nodes=())
+    assert answer
+    assert answer.plugin == "memory_limit"
+    verdicts = {each.rule: each.outcome for each in answer.value.verdicts}
+    assert verdicts["memory-limit"] == outcome
+    assert "gpu-target" in verdicts
