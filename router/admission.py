@@ -30,7 +30,7 @@ class Slot:
         table: where the version is.
         version: where the request goes.
         in_turn: whether it was held and its turn has come; otherwise those come first who are.
-        well: take no replica that failed a moment ago, even if there is no other.
+        well: take no replica that has just failed, even if there is no other.
 
     Raises:
         NotReady: the version has no replica.
@@ -78,7 +78,7 @@ class Slot:
         """Take the place of another slot, after a rest."""
         self._rests = False
         self._tried.clear()
-        self.replica = other.replica
+        self.replica, self.held = other.replica, other.held
         self.begin()
 
     def give_back(self) -> None:
@@ -142,7 +142,7 @@ def reserve(
         now: seconds since the epoch.
         tried: replicas that will not do.
         in_turn: whether it goes before those who are held.
-        well: take no replica that failed a moment ago, even if there is no other.
+        well: take no replica that has just failed, even if there is no other.
 
     Raises:
         NotReady: the version has no replica.
@@ -160,7 +160,9 @@ def reserve(
             raise Busy(version.key, len(replicas), limit)
         healthy = [each for each in free if not ejection.is_out(each, now)]
         if well and not healthy:
-            raise Busy(version.key, len(replicas), limit)
+            free = [each for each in free if not ejection.has_just_failed(each, now)]
+            if not free:
+                raise Busy(version.key, len(replicas), limit)
         replica = pick(version, healthy or free, now)
     else:
         route = version.route

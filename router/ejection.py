@@ -25,6 +25,8 @@ class Ejectable(Protocol):
 
     failures: int
     """How many requests failed in a row; those that failed together count as one."""
+    failed_at: float
+    """When one failed last, in seconds since the epoch."""
     out_until: float
     """Seconds since the epoch."""
 
@@ -36,6 +38,7 @@ def failed(replica: Ejectable, now: float) -> bool:
         replica: which had the request.
         now: seconds since the epoch.
     """
+    replica.failed_at = now
     if replica.out_until > now:
         # It was under way already, and tells nothing new.
         return False
@@ -54,3 +57,11 @@ def is_out(replica: Ejectable, now: float) -> bool:
     """Return whether a replica is to be left alone."""
     # A clock that somebody set back must not keep it out for ever.
     return now < replica.out_until <= now + LONGEST
+
+
+def has_just_failed(replica: Ejectable, now: float) -> bool:
+    """Return whether it is too soon to ask a replica again, though there may be no other.
+
+    How often it failed does not count: that one has come to itself is to be noticed soon.
+    """
+    return replica.failures > 0 and 0 <= now - replica.failed_at < FIRST

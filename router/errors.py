@@ -107,6 +107,23 @@ class Waking(RequestError):
         )
 
 
+class Unreachable(RequestError):
+    """Replicas are there, but none took the request's connection as long as it waited."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "unreachable"
+    title = "No replica takes connections"
+
+    def __init__(self, key: VersionKey, what: str, last: str) -> None:
+        super().__init__(
+            f"no replica of {key} took the connection {what}; the last time: {last}",
+            hint="Nothing of the request was sent, so it may be tried again. What the replicas are "
+            f"at: longshore show {key}, longshore logs {key}",
+            retry_after=1,
+            members={"model": key.name, "version": key.version},
+        )
+
+
 class BodyTooLarge(RequestError):
     """The request's body crosses the limit."""
 

@@ -8,8 +8,7 @@ bound on bytes.
 """
 
 import asyncio
-import contextlib
-import functools
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,11 +17,10 @@ from typing import TYPE_CHECKING, Self
 
 from longshore.core.errors import LongshoreError, NotFound
 from longshore.router.admission import Slot
-from longshore.router.errors import Busy, NotReady, Waking
+from longshore.router.errors import Busy, NotReady, Unreachable, Waking
 
 if TYPE_CHECKING:
     from longshore.core.settings import Settings
-    from longshore.router.client import Client
     from longshore.router.table import RoutedVersion, Table
 
 SWEEP = 0.05
@@ -65,10 +63,10 @@ class Held:
         size: bytes of it that were read.
         since: when it came, in seconds since the epoch.
         tell: called once with what becomes of it, unless it leaves before.
-        again: whether it waits because no replica took its connection.
+        unreached: how the last replica failed it, if it waits because none took its connection.
     """
 
-    __slots__ = ("_queue", "_tell", "again", "since", "size", "slot", "until")
+    __slots__ = ("_queue", "_tell", "since", "size", "slot", "unreached", "until")
 
     def __init__(
         self,
@@ -76,12 +74,11 @@ class Held:
         size: int,
         since: float,
         tell: Callable[[Outcome], None],
-        *,
-        again: bool,
+        unreached: LongshoreError | None,
     ) -> None:
         self._queue = queue
         self._tell = tell
-        self.again = again
+        self.unreached = unreached
         self.size = size
         self.since = since
         self.until: float | None = None
@@ -130,13 +127,17 @@ class Queue:
         self.since = since
         self.size = 0
         self.well = False
-        """Whether only replicas will do that did not fail a moment ago."""
+        """Whether some have found their replicas gone: only one that has not just failed will do
+        then. They came before all others, and wait in front of them."""
         # Not a plain dictionary, which forgets its first entries slowly.
         self.waiting: OrderedDict[Held, None] = OrderedDict()
 
     def add(self, held: Held) -> None:
-        """Put a request at the end."""
+        """Put a request at the end, or in front if it has waited before."""
         self.waiting[held] = None
+        if held.unreached:
+            self.well = True
+            self.waiting.move_to_end(held, last=False)
         self.size += held.size
         self.holding.count(1, held.size)
         self.version.meter.waiting += 1
@@ -211,20 +212,29 @@ class Holding:
 
         Raises:
             LongshoreError: as given; nothing that could be waited for is under way.
+            NotReady: so it is after no replica took its connection.
+            NotFound: the version was deleted meanwhile.
             Waking: the version is on its way, but too much waits for it already.
+            Unreachable: so it is after no replica took its connection.
         """
-        if not may_wait(version) and not (version.replicas and refused_since):
-            raise why
+        unreached = None if refused_since is None else why
+        if version.deleted:
+            raise _deleted(version)
+        if not may_wait(version) and not (version.replicas and unreached):
+            raise _not_ready(version) if unreached else why
         now = self.clock()
-        self._check_bounds(version, size, now)
+        if full := self._full(version, size):
+            if unreached and version.replicas:
+                told = f"and no more requests can wait for that: {full}"
+                raise Unreachable(version.key, told, unreached.message)
+            told = f"and no more can wait for it: {full}"
+            raise Waking(version.key, told, self.retry_after(version, now))
         queue = version.queue
         if queue is None:
             queue = version.queue = Queue(self, version, now)
             self._queues[queue] = None
             version.meter.begin_holds(now)
-        again = refused_since is not None
-        held = Held(queue, size, refused_since or now, tell, again=again)
-        queue.well = queue.well or again
+        held = Held(queue, size, refused_since or now, tell, unreached)
         queue.add(held)
         if self._sweeping is None:
             self._wind()
@@ -232,7 +242,8 @@ class Holding:
             self._table.on_held(version.key)
         return held
 
-    def _check_bounds(self, version: "RoutedVersion", size: int, now: float) -> None:
+    def _full(self, version: "RoutedVersion", size: int) -> str:
+        """Return which bound one more request of that size would cross; empty if none."""
         limits, queue = self._limits, version.queue
         here, here_bytes = (len(queue.waiting), queue.size) if queue else (0, 0)
         for value, most, what in (
@@ -242,8 +253,8 @@ class Holding:
             (self._bytes + size, limits.bytes_in_all, "bytes of requests wait (hold_bytes_total)"),
         ):
             if value > most:
-                told = f"and no more can wait for it: at most {most} {what}"
-                raise Waking(version.key, told, self.retry_after(version, now))
+                return f"at most {most} {what}"
+        return ""
 
     # --- told by the table --------------------------------------------------------------------
 
@@ -252,9 +263,7 @@ class Holding:
         queue = version.queue
         while queue and queue.waiting:
             if not may_wait(version):
-                route = version.route
-                why = NotReady(version.key, route.state, route.reason, route.hint)
-                self._end_all(queue, why)
+                self._end_all(queue, _not_ready(version))
                 return
             try:
                 slot = Slot(self._table, version, in_turn=True, well=queue.well)
@@ -265,7 +274,7 @@ class Holding:
     def gone(self, version: "RoutedVersion") -> None:
         """Let go of all that wait for a version that is no more."""
         if version.queue:
-            self._end_all(version.queue, NotFound(f"{version.key} was deleted meanwhile"))
+            self._end_all(version.queue, _deleted(version))
 
     # --- within -------------------------------------------------------------------------------
 
@@ -308,17 +317,25 @@ class Holding:
             self._wind()
 
     def _refuse_late(self, queue: Queue, now: float) -> None:
-        """Refuse those who waited too long; the first is the one who waits longest."""
-        seconds = self._limits.seconds
-        while queue.waiting:
-            first = next(iter(queue.waiting))
+        for held in self._late(queue, now):
+            self._end(queue, held, self._too_late(queue.version, held, now))
+
+    def _late(self, queue: Queue, now: float) -> list[Held]:
+        """Return those who waited too long."""
+
+        def late(held: Held) -> bool:
             # A clock that was set back makes nobody wait for ever.
-            if 0 <= now - first.since < seconds:
-                return
-            version = queue.version
-            what = "no slot was free" if version.replicas else "it was not ready"
-            told = f"and {what} within the {seconds:g} s that a request waits (hold_seconds)"
-            self._end(queue, first, Waking(version.key, told, self.retry_after(version, now)))
+            return not 0 <= now - held.since < self._limits.seconds
+
+        # Those who wait again stand in front, but not in the order in which they came.
+        return list((filter if queue.well else itertools.takewhile)(late, queue.waiting))
+
+    def _too_late(self, version: "RoutedVersion", held: Held, now: float) -> LongshoreError:
+        within = f"within the {self._limits.seconds:g} s that a request waits (hold_seconds)"
+        if held.unreached and version.replicas:
+            return Unreachable(version.key, within, held.unreached.message)
+        what = "no slot was free" if version.replicas else "it was not ready"
+        return Waking(version.key, f"and {what} {within}", self.retry_after(version, now))
 
 
 def may_wait(version: "RoutedVersion") -> bool:
@@ -329,74 +346,10 @@ def may_wait(version: "RoutedVersion") -> bool:
     return version.route.coming
 
 
-async def admitted(table: "Table", version: "RoutedVersion", client: "Client") -> Slot:
-    """Return a slot for a request on the long way; wait for it where it may hope for one.
-
-    Args:
-        table: where the version is.
-        version: where the request goes.
-        client: who asks; whoever leaves gives its place up.
-
-    Raises:
-        NotReady: the version has no replica, and none is on its way.
-        Busy: no replica has a free slot.
-        Waking: one is on its way, and the request waited too long, or found too much waiting.
-        ClientLeft: nobody waits for the answer any more.
-    """
-    with contextlib.suppress(NotReady, Busy):
-        return Slot(table, version)
-    slot: Slot | None = None
-    held: Held | None = None
-    outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    try:
-        async with client.attached():
-            # By then it is known how much of it was read, and whether the client leaves.
-            size = await client.first() if may_wait(version) else 0
-            try:
-                slot = Slot(table, version)
-            except (NotReady, Busy) as error:
-                tell = functools.partial(_settle, outcome)
-                held = table.holding.enter(version, size, tell, error)
-                slot = _slot_of(await outcome)
-    except BaseException:
-        if held:
-            held.leave()
-        elif slot:
-            slot.give_back()
-        raise
-    return slot
+def _not_ready(version: "RoutedVersion") -> NotReady:
+    route = version.route
+    return NotReady(version.key, route.state, route.reason, route.hint)
 
 
-async def elsewhere(slot: Slot, why: LongshoreError, since: float) -> None:
-    """Wait until a request whose connection no replica took has a slot on another one.
-
-    Nothing of it was sent.
-
-    Args:
-        slot: the request's; while it waits, the slot rests.
-        why: how the last replica failed it; raised where it is not to wait.
-        since: when the request came, in seconds since the epoch.
-
-    Raises:
-        LongshoreError: as given; or why there will be none.
-    """
-    slot.rest()
-    outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    tell = functools.partial(_settle, outcome)
-    held = slot.table.holding.enter(slot.version, 0, tell, why, refused_since=since)
-    try:
-        slot.go_on(_slot_of(await outcome))
-    except BaseException:
-        held.leave()
-        raise
-
-
-def _settle(outcome: "asyncio.Future[Outcome]", what: Outcome) -> None:
-    if not outcome.done():
-        outcome.set_result(what)
-
-
-def _slot_of(outcome: Outcome) -> Slot:
-    if isinstance(outcome, Slot):
-        return outcome
-    raise outcome
+def _deleted(version: "RoutedVersion") -> NotFound:
+    return NotFound(f"{version.key} was deleted meanwhile")

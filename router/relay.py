@@ -13,10 +13,10 @@ from starlette.types import Receive, Scope, Send
 from longshore.core.errors import LongshoreError
 from longshore.router.client import Client, ClientLeft
 from longshore.router.headers import COLD_START, content_length, to_client, to_replica
-from longshore.router.holding import admitted
 from longshore.router.problems import problem_of
 from longshore.router.table import RoutedVersion, Table
 from longshore.router.upstream import Answer, HeadersFor, Outgoing, Upstream
+from longshore.router.waiting import admitted
 
 if TYPE_CHECKING:
     from longshore.router.admission import Slot

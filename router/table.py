@@ -38,7 +38,7 @@ _FEW = 3
 class Replica:
     """One replica and its requests in flight; lives on after it left the table until they end."""
 
-    __slots__ = ("endpoint", "failures", "host", "in_flight", "out_until", "quiet")
+    __slots__ = ("endpoint", "failed_at", "failures", "host", "in_flight", "out_until", "quiet")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -46,7 +46,7 @@ class Replica:
         """Its address, as it stands in a Host header."""
         self.in_flight = 0
         self.failures = 0
-        self.out_until = 0.0
+        self.failed_at = self.out_until = 0.0
         self.quiet: asyncio.Event | None = None
         """Set when the last request ends; made by whoever waits for that."""
 
@@ -64,6 +64,7 @@ class RoutedVersion:
         "balancer",
         "balancer_plugin",
         "complained_at",
+        "deleted",
         "dozes",
         "label_line",
         "limits",
@@ -83,6 +84,8 @@ class RoutedVersion:
         self.complained_at = 0.0
         """When its balancer's failure was last logged."""
         self.meter = Meter()
+        self.deleted = False
+        """Whether it left the table; requests that found it there may still be at it."""
         self.dozes = False
         """Whether it sleeps, or is on its way from sleep to readiness."""
         self.queue: Queue | None = None
@@ -361,7 +364,8 @@ class Table:
     def _let_go(self, before: Iterable[RoutedVersion], after: Collection[RoutedVersion]) -> None:
         """Let those who are held see what has become of their version."""
         for version in before:
-            if version.queue and version not in after:
+            if version not in after:
+                version.deleted = True
                 self.holding.gone(version)
         for version in after:
             if version.queue:

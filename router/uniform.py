@@ -16,12 +16,12 @@ from longshore.router.admission import Slot
 from longshore.router.client import Client, ClientLeft
 from longshore.router.errors import ContainerError, ReplicaFailed
 from longshore.router.headers import COLD_START, combined
-from longshore.router.holding import admitted
 from longshore.router.problems import problem_of
 from longshore.router.relay import ABORTED, headers_for
 from longshore.router.shadow import Copy, Shadows
 from longshore.router.table import RoutedVersion, Table
 from longshore.router.upstream import Answer, HeadersFor, Outgoing, Upstream, in_pieces
+from longshore.router.waiting import admitted
 
 log = logging.getLogger(__name__)
 

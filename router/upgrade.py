@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope
 from longshore.router.client import Client
 from longshore.router.edge.tunnel import TAKE_OVER, TakeOver
 from longshore.router.headers import RawHeaders
-from longshore.router.holding import admitted
 from longshore.router.relay import Relay, ToClient, headers_for
 from longshore.router.upstream import Answer, Outgoing, Switched
+from longshore.router.waiting import admitted
 
 
 class Upgrade(Relay):

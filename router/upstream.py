@@ -22,7 +22,7 @@ from longshore.router.admission import Slot
 from longshore.router.connector import Connector
 from longshore.router.errors import ReplicaFailed, RequestError, TimedOut
 from longshore.router.headers import RawHeaders
-from longshore.router.holding import elsewhere
+from longshore.router.waiting import elsewhere
 
 IDLE = 2.0
 """Seconds that an idle connection is kept; many model servers close theirs after five, and a
@@ -124,7 +124,7 @@ class Upstream:
         limits = slot.version.route.version.spec.limits
         try:
             async with asyncio.timeout(limits.total) as total:
-                response = await self._begin(slot, request, limits, patient=patient)
+                response = await self._begin(slot, request, limits, total, patient=patient)
                 try:
                     connection = response.connection
                     protocol = connection.protocol if connection else None
@@ -145,21 +145,28 @@ class Upstream:
             raise _failed(slot, "died in the middle of its answer", error) from error
 
     async def _begin(
-        self, slot: Slot, request: Outgoing, limits: Limits, *, patient: bool
+        self,
+        slot: Slot,
+        request: Outgoing,
+        limits: Limits,
+        total: asyncio.Timeout,
+        *,
+        patient: bool,
     ) -> ClientResponse:
-        came, waited = slot.table.clock(), False
+        came = slot.held.since if slot.held else slot.table.clock()
         while True:
             try:
                 return await self._send(slot, request, limits)
             except _NotSent as error:
                 if slot.move():
                     continue
-                # One that is gone may let connections time out before it refuses them; one that
-                # does so once more is there, and takes none.
-                if not patient or (waited and isinstance(error.told, TimedOut)):
+                if not patient:
                     raise error.told from error.__cause__
+                # Those that are gone may stay in the table for a while, where their engine or the
+                # controller is away. Waiting is no part of the exchange.
+                total.reschedule(None)
                 await elsewhere(slot, error.told, came)
-                waited = True
+                total.reschedule(asyncio.get_running_loop().time() + limits.total)
 
     async def _send(self, slot: Slot, request: Outgoing, limits: Limits) -> ClientResponse:
         assert self._session is not None  # noqa: S101 - requests come only while it runs

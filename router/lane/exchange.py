@@ -134,23 +134,19 @@ class Exchange:
                 if self._slot.move():
                     continue
                 self._connecting = None
-                if not self._wait(error):
-                    self._fail(_unreachable(self._slot, error))
+                self._wait(error)
                 return
             body, self._waiting = b"".join(self._waiting or ()), None
             self.client.hold(replica_is_full=False)
             self._use(connection, body)
             return
 
-    def _wait(self, error: Exception) -> bool:
-        """Leave the request to wait for another replica; return whether it does.
+    def _wait(self, error: Exception) -> None:
+        """Leave the request to wait for another replica, or fail if it may not.
 
-        One that is gone may let connections time out before it refuses them; one that does so once
-        more is there, and takes none.
+        It does so as often as no replica takes it: those that are gone may stay in the table for a
+        while, where their engine or the controller is away.
         """
-        held = self._slot.held
-        if isinstance(error, TimeoutError) and held and held.again:
-            return False
         lane, client, pieces = self._lane, self.client, self._waiting or []
         size = sum(map(len, pieces))
         why = _unreachable(self._slot, error)
@@ -158,15 +154,15 @@ class Exchange:
             waiting = lane.wait(
                 self._head, client, self._slot.version, why=why, size=size, refused=self._arrived
             )
-        except LongshoreError:
-            return False
+        except LongshoreError as refusal:
+            self._fail(refusal)
+            return
         self._slot.end()
         lane.ended(self)
         client.turned(waiting)
         client.hold(replica_is_full=False)
         for piece in pieces:
             waiting.send(piece)
-        return True
 
     def _use(self, connection: Connection, body: bytes) -> None:
         self._connection = connection
@@ -313,7 +309,7 @@ class Exchange:
         self._slot.failed()
         return ReplicaFailed(self._slot.version.key, self._slot.replica.endpoint.replica, what)
 
-    def _fail(self, error: RequestError) -> None:
+    def _fail(self, error: LongshoreError) -> None:
         if self._answer:
             # Its head is out: only a connection that breaks can tell that this is not all of it.
             log.warning("answer cut off: %s", error.message)
@@ -321,7 +317,7 @@ class Exchange:
             self.client.transport.abort()
             return
         self.client.transport.write(problem_answer(self.client, error, self._request_id))
-        self._finish(CLASSES[error.status])
+        self._finish(CLASSES[problem_of(error).status])
 
     def _finish(self, outcome: str) -> None:
         """Give everything back; the exchange is not used any more."""

@@ -15,6 +15,7 @@ from longshore.router.errors import Busy
 @dataclass
 class Kept:
     failures: int = 0
+    failed_at: float = 0.0
     out_until: float = 0.0
 
 
@@ -43,6 +44,18 @@ def test_a_clock_that_is_set_back_keeps_nobody_out() -> None:
     replica = Kept()
     ejection.failed(replica, 1_000_000)
     assert not ejection.is_out(replica, 1000)
+    assert not ejection.has_just_failed(replica, 1000)
+
+
+def test_a_replica_may_be_asked_again_soon_however_often_it_failed() -> None:
+    replica, now = Kept(), 1000.0
+    assert not ejection.has_just_failed(replica, 0.5)
+    for _ in range(9):
+        ejection.failed(replica, now)
+        assert ejection.has_just_failed(replica, now + 0.9)
+        now += 1
+        assert not ejection.has_just_failed(replica, now)
+    assert ejection.is_out(replica, now)
 
 
 @dataclass

@@ -117,16 +117,31 @@ async def dead(router: Routed) -> VersionRoute:
     return _to(await router.replica(), endpoint)
 
 
-async def test_a_refused_connection_is_a_502_where_nothing_is_held(impatient: Routed) -> None:
-    router = impatient
-    await router.table.update(model_route(await dead(router)))
-    document = problem(await router.predict(), 502, "replica-failed")
-    assert "refused the connection" in document["detail"]
-    assert "may have reached" not in document["hint"]
-
-
 PATHS = ["/v1/models/iris/predict", "/v1/models/iris/versions/1/raw/predict"]
 """One that the fast lane takes, and one that it does not."""
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_refused_connection_is_a_503_where_nothing_is_held(
+    impatient: Routed, path: str
+) -> None:
+    router = impatient
+    await router.table.update(model_route(await dead(router)))
+    document = problem(await router.http.post(path, content=b"[1]"), 503, "unreachable")
+    assert "refused the connection" in document["detail"]
+    assert "at most 0 requests to it wait already (hold_requests)" in document["detail"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_refused_request_to_a_version_that_was_deleted_meanwhile_is_a_404(
+    router: Routed, unreachable: Replica, path: str
+) -> None:
+    await router.table.update(model_route(route(unreachable, limits={"connect": 0.2})))
+    asking = asyncio.create_task(router.http.post(path, content=b"[1]"))
+    assert await until(lambda: router.table.load(IRIS).in_flight)
+    await router.table.remove("iris")
+    document = problem(await asking, 404, "not-found")
+    assert "iris:1 was deleted meanwhile" in document["detail"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -188,7 +203,7 @@ async def test_a_replica_that_listens_again_gets_those_that_wait(router: Routed)
         assert (await asking).status_code == 200
 
 
-async def test_the_connection_goes_on_though_the_body_came_only_after_the_502(
+async def test_the_connection_goes_on_though_the_body_came_only_after_the_refusal(
     impatient: Routed,
 ) -> None:
     router = impatient
@@ -197,7 +212,7 @@ async def test_the_connection_goes_on_though_the_body_came_only_after_the_502(
     reader, writer = await router.raw(head)
     for _ in range(3):
         answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
-        assert answer.startswith(b"HTTP/1.1 502")
+        assert answer.startswith(b"HTTP/1.1 503")
         length = answer.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
         await reader.readexactly(int(length))
         writer.write(b"hello" + head)
@@ -342,13 +357,14 @@ def unreachable() -> Iterator[Replica]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_connection_that_does_not_come_about_is_a_504(
-    router: Routed, unreachable: Replica, path: str
+async def test_a_connection_that_does_not_come_about_is_a_503_where_nothing_is_held(
+    impatient: Routed, unreachable: Replica, path: str
 ) -> None:
+    router = impatient
     limits = {"connect": 0.2, "first_byte": 0.1}
     await router.table.update(model_route(route(unreachable, limits=limits)))
-    document = problem(await router.http.post(path, content=b"[1]"), 504, "time-out")
-    assert (document["phase"], document["limit"]) == ("connect", 0.2)
+    document = problem(await router.http.post(path, content=b"[1]"), 503, "unreachable")
+    assert "did not accept the connection within 0.2 s" in document["detail"]
     load = router.table.load(IRIS)
     assert (load.in_flight, load.held) == (0, 0)
 
@@ -366,6 +382,55 @@ async def test_a_request_whose_connection_does_not_come_about_waits_for_another_
     answers = await asyncio.gather(*asking)
     assert {(each.status_code, each.text) for each in answers} == {(200, "[1]")}
     assert len(alive.requests) == 20
+
+
+def failures(router: Routed) -> int:
+    """Return how often the only replica failed."""
+    [version] = router.table.versions()
+    [replica] = version.replicas
+    return replica.failures
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("refuses", [False, True], ids=["times out", "refuses"])
+async def test_it_waits_as_often_as_the_replica_that_is_gone_is_still_in_the_table(
+    router: Routed,
+    unreachable: Replica,
+    path: str,
+    refuses: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So it is where the engine or the controller is away meanwhile."""
+    monkeypatch.setattr(ejection, "FIRST", 0.05)
+    limits = {"connect": 0.05, "total": 1}
+    gone = await dead(router) if refuses else route(unreachable, limits=limits)
+    await router.table.update(model_route(gone))
+    asking = [asyncio.create_task(router.http.post(path, content=b"[1]")) for _ in range(20)]
+    assert await until(lambda: failures(router) >= 5)
+    assert not any(each.done() for each in asking)
+    alive = await router.serving(echo)
+    answers = await asyncio.gather(*asking)
+    assert {(each.status_code, each.text) for each in answers} == {(200, "[1]")}
+    assert {float(each.headers["x-longshore-cold-start"]) > 0 for each in answers} == {True}
+    assert len(alive.requests) == 20
+    load = router.table.load(IRIS)
+    assert (load.in_flight, load.held) == (0, 0)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_it_hears_why_where_the_replica_takes_none_for_too_long(
+    state: Path, unreachable: Replica, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ejection, "FIRST", 0.05)
+    async with routed(state, hold_seconds=0.5) as router:
+        await router.table.update(model_route(route(unreachable, limits={"connect": 0.05})))
+        answer = await router.http.post(path, content=b"[1]")
+        document = problem(answer, 503, "unreachable")
+        assert "did not accept the connection within 0.05 s" in document["detail"]
+        assert "0.5 s that a request waits (hold_seconds)" in document["detail"]
+        assert int(answer.headers["retry-after"]) >= 1
+        load = router.table.load(IRIS)
+        assert (load.in_flight, load.held) == (0, 0)
 
 
 async def test_a_full_replica_refuses_at_once_with_retry_after(router: Routed) -> None:

@@ -18,7 +18,7 @@ from longshore.core.names import VersionKey
 from longshore.core.routes import ModelRoute, VersionRoute
 from longshore.core.types import State
 from longshore.router.admission import Slot
-from longshore.router.errors import Busy, NotReady, Waking
+from longshore.router.errors import Busy, NotReady, ReplicaFailed, Unreachable, Waking
 from longshore.router.holding import Held, HoldLimits, Outcome
 from longshore.router.table import Table
 
@@ -190,6 +190,32 @@ async def test_nobody_waits_longer_than_hold_seconds() -> None:
     desk.now += 100
     assert await until(lambda: len(desk.outcomes) == 2)
     assert isinstance(desk.outcomes["b"], LongshoreError)
+
+
+async def test_who_waits_again_stands_in_front_and_waits_no_longer_than_others() -> None:
+    desk = Desk(seconds=10)
+    replica = Replica()
+    await desk.table.update(coming(replica, concurrency=1))
+    found = desk.table.version("iris", "1")
+    gone = [Slot(desk.table, found)]
+    gone[0].failed()
+
+    def again(name: str, came: float) -> None:
+        tell = functools.partial(desk.outcomes.__setitem__, name)
+        why = ReplicaFailed(IRIS, "r1", "refused the connection")
+        desk.table.holding.enter(found, 0, tell, why, refused_since=came)
+
+    again("a", desk.now - 2)
+    desk.ask("c")
+    again("b", desk.now - 1)
+    desk.now += 8.5
+    assert await until(lambda: desk.outcomes)
+    assert list(desk.outcomes) == ["a"], "though it is not the first any more"
+    assert isinstance(desk.outcomes["a"], Unreachable)
+    gone[0].give_back()
+    await asyncio.sleep(0)
+    assert desk.served == ["b"]
+    assert desk.table.load(IRIS).held == 1
 
 
 async def test_the_times_of_a_wake_are_told() -> None:
