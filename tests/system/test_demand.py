@@ -34,13 +34,15 @@ def burst(up: Up, count: int) -> "Counter[int]":
     async def ask() -> Counter[int]:
         statuses: Counter[int] = Counter()
         callers = [Caller(int(up.url.rpartition(":")[2])) for _ in range(count)]
-        await asyncio.gather(*(each.connect() for each in callers))
-        path = "/v1/models/behave/predict"
-        await asyncio.gather(*(each.ask(path, b"[1]") for each in callers))
-        for each in callers:
-            statuses += each.statuses
-            assert b"x-longshore-cold-start: " in each.head
-            each.close()
+        try:
+            await asyncio.gather(*(each.connect() for each in callers))
+            path = "/v1/models/behave/predict"
+            await asyncio.gather(*(each.ask(path, b"[1]") for each in callers))
+        finally:
+            for each in callers:
+                statuses += each.statuses
+                each.close()
+        assert all(b"x-longshore-cold-start: " in each.head for each in callers)
         return statuses
 
     return asyncio.run(ask())
@@ -53,7 +55,9 @@ def asleep(up: Up) -> None:
 
 
 def test_a_thousand_requests_to_a_sleeping_version_start_it_once(up: Up, behave: str) -> None:
-    up.run("register", "behave", "1", behave, *OPTIONS, "0")
+    # So long that it is not ready before the last of them has come.
+    slow = ("--env", "START_DELAY=3")
+    up.run("register", "behave", "1", behave, *OPTIONS, "0", *slow)
     asleep(up)
     assert burst(up, 1000) == {200: 1000}
     assert len(up.containers()) == 1
