@@ -71,6 +71,7 @@ def finding(  # noqa: PLR0911 - one return for each thing that a pod can be
     told: Told,
     login: RegistryLogin | None,
     now: datetime,
+    wait_for_room: timedelta = timedelta(),
 ) -> Finding:
     """Return what a pod is.
 
@@ -81,6 +82,7 @@ def finding(  # noqa: PLR0911 - one return for each thing that a pod can be
         told: what was found out about it besides.
         login: for the image's registry.
         now: the time of day (UTC).
+        wait_for_room: for how long no node may have room for it before that is hopeless.
     """
     status = pod.get("status") or {}
     if status.get("phase") == "Failed":
@@ -88,7 +90,7 @@ def finding(  # noqa: PLR0911 - one return for each thing that a pod can be
         return Finding(ReplicaState.EXITED, f"ended by its node: {quoted(said)}")
     container = container_status(pod)
     if container is None:
-        return _unplaced(status)
+        return _unplaced(status, now - wait_for_room)
     state = container.get("state") or {}
     if waiting := state.get("waiting"):
         return _waiting(pod, container, waiting, told, login)
@@ -139,16 +141,17 @@ def why_terminated(pod: Json, ended: Json, told: Told) -> str:
     )
 
 
-def _unplaced(status: Json) -> Finding:
+def _unplaced(status: Json, hopes_since: datetime) -> Finding:
     for each in status.get("conditions") or ():
         if each["type"] == "PodScheduled" and each["status"] == "False":
             said = quoted(each.get("message") or each.get("reason") or "")
             if each.get("reason") == "Unschedulable":
+                since = moment(each.get("lastTransitionTime"))
                 return Finding(
                     ReplicaState.STARTING,
                     f"no node has room for it: {said}",
                     hint="Free or add a node, or register a version that asks for less.",
-                    hopeless=True,
+                    hopeless=since is None or since <= hopes_since,
                 )
             return Finding(ReplicaState.STARTING, said)
     return Finding(ReplicaState.STARTING)

@@ -90,6 +90,7 @@ class Replicas:
         self._pods = cluster.caches[POD]
         self._slices = cluster.caches[SLICE]
         self._logins = cluster.logins
+        self._wait_for_room = timedelta(seconds=cluster.settings.wait_for_room)
         self._now = now
         self._health = HealthChecks(cluster.hints.tell)
         self._known: dict[str, _Known] = {}
@@ -151,6 +152,7 @@ class Replicas:
             told=known.told,
             login=self._logins.get(image.partition("/")[0]),
             now=self._now(),
+            wait_for_room=self._wait_for_room,
         )
         known.was_ready = known.was_ready or result.state is ReplicaState.READY
         reason, state = result.reason or (unhealthy if address else ""), result.state

@@ -39,6 +39,10 @@ class KubernetesSettings(BaseModel):
     """Seconds that a pod goes on answering after it was taken out of the routes."""
     stop_grace: Annotated[int, Field(ge=1, le=3600)] = 30
     """Seconds from the signal to stop until the kill."""
+    wait_for_room: Annotated[int, Field(ge=0, le=86400)] = 30
+    """Seconds for which the scheduler may find no node for a pod before its version counts as
+    failed, and requests to it hear so at once. Another version may be about to make room; where
+    nodes are added when they are needed, give it the time that this takes."""
     run_as: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10001
     """User id for images that do not name a number of their own; never root."""
     tmp_size: str | None = None

@@ -91,6 +91,29 @@ def test_what_fits_nowhere_is_told_in_the_schedulers_words(name: str, reason: st
     assert "add a node" in found.hint
 
 
+def test_what_fits_nowhere_may_fit_soon() -> None:
+    pod = recorded("nofit")["pod"]
+    [placed] = pod["status"]["conditions"]
+    since = moment(placed["lastTransitionTime"])
+    assert since
+
+    def hopeless(after: float) -> bool:
+        found = finding(
+            pod,
+            routed=False,
+            was_ready=False,
+            told=Told(),
+            login=None,
+            now=since + timedelta(seconds=after),
+            wait_for_room=timedelta(seconds=30),
+        )
+        assert found.state is ReplicaState.STARTING
+        assert found.reason.startswith("no node has room for it: 0/1 nodes are available")
+        return found.hopeless
+
+    assert [hopeless(0), hopeless(29), hopeless(30)] == [False, False, True]
+
+
 def test_an_image_that_is_missing() -> None:
     found = look("noimage")
     assert found.hopeless
