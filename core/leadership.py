@@ -237,13 +237,17 @@ class Lookout:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Look again and again while the context is open."""
-        async with beside({"lookout": self._look()}):
+        """Look again and again while the context is open, for a first time before it opens."""
+        await self._look()
+        async with beside({"lookout": self._go_on()}):
             yield
 
-    async def _look(self) -> None:
+    async def _go_on(self) -> None:
         while True:
-            # While SQL is away, whoever was seen last may well lead on.
-            with contextlib.suppress(Unavailable):
-                self._lease = await self._registry.lease(CONTROLLER)
             await asyncio.sleep(LOOK_EVERY)
+            await self._look()
+
+    async def _look(self) -> None:
+        # While SQL is away, whoever was seen last may well lead on.
+        with contextlib.suppress(Unavailable):
+            self._lease = await self._registry.lease(CONTROLLER)

@@ -7,6 +7,7 @@ router sends requests there any more.
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ REMEMBERED = 120.0
 
 LOOK = 0.05
 """Seconds between looks at whether all routers have left a replica alone."""
+
+_REIGN = 1 << 32
+"""How many numbers one leader has to tell with."""
 
 
 class Report(Value):
@@ -68,6 +72,7 @@ class Reports:
 
     Args:
         table: this process's own.
+        alone: whether no other process can have routes.
         clock: seconds that nobody sets; another one in tests.
     """
 
@@ -75,9 +80,11 @@ class Reports:
         self,
         table: RouteTable,
         *,
+        alone: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
+        self._alone = alone
         self.hurried: Callable[[], None] = lambda: None
         """Called when requests are held for a version for which none were held a moment ago."""
         self._clock = clock
@@ -86,7 +93,10 @@ class Reports:
         """When versions were last called through routers that are gone; they count nothing else."""
         self._retiring: dict[str, tuple[int, float]] = {}
         """Replicas to leave alone: the number, and until when this is said."""
-        self._number = 0
+        self._number = self._reign = 0
+        """The last number that was told with, and the one below the first."""
+        self._all_known_at = float("-inf")
+        """By when whoever lives has reported."""
         self._reply = Reply()
         """The leader's, where that is another process."""
         self._sums: Mapping[VersionKey, Load] = {}
@@ -110,7 +120,8 @@ class Reports:
     async def drain(self, replicas: Collection[str], within: float) -> bool:
         """Wait until no router has a request in flight there, at most ``within`` seconds.
 
-        Routers that fell silent are not waited for.
+        Routers that fell silent are not waited for. Who leads only since a moment ago waits until
+        all that live have had the time to report.
         """
         ends = self._clock() + within
         self._number += 1
@@ -189,6 +200,10 @@ class Reports:
         """Begin anew: this process has begun or ceased to lead."""
         self._routers.clear()
         self._retiring.clear()
+        # What routers answer to an earlier leader says nothing of what this one tells.
+        self._number = self._reign = secrets.randbits(30) * _REIGN
+        if not self._alone:
+            self._all_known_at = self._clock() + SILENT
         self.heard(Reply())
         self._replied_at = float("-inf")
 
@@ -222,8 +237,8 @@ class Reports:
 
     def _left_alone(self, told: Mapping[str, int]) -> bool:
         self._drop_silent()
-        return all(
-            router.quiet.get(each, 0) >= number
+        return self._clock() >= self._all_known_at and all(
+            number <= router.quiet.get(each, 0) <= self._reign + _REIGN
             for router in self._routers.values()
             for each, number in told.items()
         )

@@ -61,26 +61,31 @@ class Reporter:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Report while the context is open."""
-        async with (
-            aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=WITHIN)
-            ) as session,
-            beside({"reports to the leader": self._loop(session)}),
-        ):
-            yield
+        """Report while the context is open, for a first time before it opens.
 
-    async def _loop(self, session: aiohttp.ClientSession) -> None:
-        pause = EVERY
+        Open it before there are routes: the leader then stops no replica without asking this
+        process, and this process knows which ones are about to stop.
+        """
+        async with aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=WITHIN)
+        ) as session:
+            pause = await self._turn(session)
+            async with beside({"reports to the leader": self._loop(session, pause)}):
+                yield
+
+    async def _loop(self, session: aiohttp.ClientSession, pause: float) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._soon.wait()
             self._soon.clear()
-            leader = self._knows.leader()
-            pause = EVERY
-            if leader and leader.address and await self._report(session, leader):
-                pause = SOON
+            pause = await self._turn(session)
+
+    async def _turn(self, session: aiohttp.ClientSession) -> float:
+        """Report if somebody leads; return after how many seconds to do so again."""
+        leader = self._knows.leader()
+        again_soon = leader and leader.address and await self._report(session, leader)
+        return SOON if again_soon else EVERY
 
     async def _report(self, session: aiohttp.ClientSession, leader: Lease) -> bool:
         """Send a report; return whether the next one is to follow soon."""

@@ -148,7 +148,7 @@ async def running(
             stack.push_async_callback(ending.close, backend)
             await backend.open(installation)
         table, told, crew = table_of(stack, hooks, settings, sources.worker)
-        reports = Reports(told)
+        reports = Reports(told, alone=alone)
         for backend in backends.values():
             _introduce(backend, reports, hooks, leadership)
         controller = Controller(
@@ -183,12 +183,6 @@ async def running(
             acts=lambda: leadership.leads,
         )
         await stack.enter_async_context(leadership.running())
-        await stack.enter_async_context(controller.running())
-        await stack.enter_async_context(collector.running())
-        await stack.enter_async_context(learner.running())
-        app = build_app(platform, table, Colleagues(leadership, reports))
-        address = await stack.enter_async_context(serving(app, crew, settings))
-        leadership.announce(advertised(settings, address))
         reporter = Reporter(
             reports,
             leadership,
@@ -198,6 +192,12 @@ async def running(
             wants_sums=True,
         )
         await stack.enter_async_context(reporter.running())
+        await stack.enter_async_context(controller.running())
+        await stack.enter_async_context(collector.running())
+        await stack.enter_async_context(learner.running())
+        app = build_app(platform, table, Colleagues(leadership, reports))
+        address = await stack.enter_async_context(serving(app, crew, settings))
+        leadership.announce(advertised(settings, address))
 
         def on_held(key: VersionKey) -> None:
             """Wake it, or let the leader know."""
@@ -301,13 +301,13 @@ async def routing(
         )
         table.on_held = lambda key: reporter.hurry() if table.load(key).held == 1 else None
         await stack.enter_async_context(lookout.running())
+        await stack.enter_async_context(reporter.running())
         await stack.enter_async_context(following.running(list(backends.values())))
         leaving = Leaving(settings.stop_delay)
         app = build_router_app(
             front(settings, plugins), table, lookout, lambda: leaving.why or following.unready
         )
         address = await stack.enter_async_context(serving(app, crew, settings))
-        await stack.enter_async_context(reporter.running())
         stack.push_async_callback(leaving.leave)
         settle()
         yield Running(f"http://{address}", backends)

@@ -1,7 +1,7 @@
 """What routers tell the leader, and when a replica is left alone by all of them."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -155,6 +155,52 @@ async def test_a_router_that_falls_silent_is_not_waited_for(world: World) -> Non
     assert not draining.done()
     world.time += SILENT + 0.1
     assert await asyncio.wait_for(draining, 5)
+
+
+async def test_who_has_just_begun_to_lead_waits_until_all_that_live_have_reported(
+    world: World,
+) -> None:
+    reports = world.reports
+    reports.forget()
+    draining = asyncio.create_task(reports.drain(["r1"], 1000))
+    await asyncio.sleep(0.2)
+    assert not draining.done(), "nobody has reported yet"
+    reports.take(report("a"))
+    world.time += SILENT - 1
+    told = reports.take(report("a", **reports.take(report("a")).retiring)).retiring
+    await asyncio.sleep(0.2)
+    assert not draining.done(), "there may be others"
+    world.time += 2
+    reports.take(report("a", **told))
+    assert await asyncio.wait_for(draining, 5)
+
+
+async def test_who_is_alone_waits_for_nobody() -> None:
+    reports = Reports(Table(), alone=True, clock=lambda: 0.0)
+    reports.forget()
+    assert await asyncio.wait_for(reports.drain(["r1"], 1000), 5)
+
+
+async def test_an_answer_to_an_earlier_leader_does_not_count(world: World) -> None:
+    earlier = Reports(Table(), clock=lambda: world.time)
+    for reports in (earlier, world.reports):
+        reports.forget()
+    world.time += SILENT + 1
+
+    async def told(reports: Reports) -> Mapping[str, int]:
+        reports.take(report("a"))
+        draining = asyncio.create_task(reports.drain(["r1"], 1000))
+        await asyncio.sleep(0.2)
+        assert not draining.done()
+        draining.cancel()
+        return reports.take(report("a")).retiring
+
+    for one, other in ((earlier, world.reports), (world.reports, earlier)):
+        other.take(report("a", **await told(one)))
+        draining = asyncio.create_task(other.drain(["r1"], 1000))
+        await asyncio.sleep(0.2)
+        assert not draining.done()
+        draining.cancel()
 
 
 async def test_nobody_is_waited_for_longer_than_that(world: World) -> None:
