@@ -12,13 +12,13 @@ import httpx
 import pytest
 from examples_of import version
 from parts.postgres import Postgres
-from parts.replica import Exchange
+from parts.replica import Exchange, echo
 from parts.roles import Installation, installation, steady
 from parts.routed import until
 from parts.tcp_proxy import TcpProxy
 
 from longshore.core.names import VersionKey
-from longshore.core.types import State
+from longshore.core.types import State, Wish
 
 IRIS, ROSES = VersionKey("iris", "1"), VersionKey("roses", "1")
 
@@ -86,6 +86,35 @@ async def test_two_controllers_and_two_routers_lose_the_leader(world: Installati
         assert await each.stop() == 0
         assert "Traceback" not in each.log
     assert world.counted("close") == 0, "containers go on"
+
+
+async def test_a_new_leader_stops_nothing_that_a_router_is_at_which_it_has_not_heard_of(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    go = asyncio.Event()
+
+    async def waits(exchange: Exchange) -> None:
+        await go.wait()
+        await echo(exchange)
+
+    async with installation(tmp_path, postgres.new_database(), waits) as world:
+        await world.registry.add_version(version(), [])
+        first, second = await world.started("controller"), await world.started("controller")
+        router = await world.ready(world.process("router"))
+        asking = asyncio.create_task(world.predict(router))
+        assert await until(lambda: world.replica.requests, 30), router.log
+        router.send(signal.SIGSTOP)
+        first.kill()
+        assert await world.leader(other_than=first) is second
+        await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
+        await asyncio.sleep(3)
+        assert world.counted("delete") == 0
+        router.send(signal.SIGCONT)
+        await asyncio.sleep(3)
+        assert world.counted("delete") == 0
+        go.set()
+        assert await asking == 200
+        assert await until(lambda: world.counted("delete iris:1"), 30), second.log
 
 
 async def test_a_router_that_stops_serves_until_load_balancers_have_noticed(
