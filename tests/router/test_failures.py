@@ -374,8 +374,8 @@ async def test_a_request_whose_connection_does_not_come_about_waits_for_another_
     router: Routed, unreachable: Replica, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it is for a while where a replica was killed, or its machine."""
-    monkeypatch.setattr(ejection, "FIRST", 30)
-    await router.table.update(model_route(route(unreachable, limits={"connect": 0.2})))
+    monkeypatch.setattr(ejection, "FIRST", 2)
+    await router.table.update(model_route(route(unreachable, limits={"connect": 1})))
     asking = [asyncio.create_task(router.http.post(path, content=b"[1]")) for _ in range(20)]
     assert await until(lambda: router.table.load(IRIS).held == 20)
     alive = await router.serving(echo)
