@@ -126,7 +126,7 @@ class Load:
         assert self.answers
         assert not self.faults, self.summary()
         assert not self.doubled
-        assert not self.untold
+        assert not (untold := self.untold), f"untold: {len(untold)}, such as {untold[0]}"
 
 
 @contextmanager
