@@ -1,8 +1,30 @@
 """Work that goes on beside something else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
+
+
+class Tasks:
+    """Work that nobody waits for; asyncio itself would forget it half-way through."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """Return how many have not ended yet."""
+        return len(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Begin something, under a name."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def end(self) -> None:
+        """Cut off all that has not ended, and wait until it has; others may be spawned then."""
+        await cut_off(self._tasks)
 
 
 @asynccontextmanager
@@ -16,6 +38,13 @@ async def beside(works: Mapping[str, Coroutine[object, object, None]]) -> AsyncI
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cut_off(tasks)
+
+
+async def cut_off(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks, and return when all have ended, whatever becomes of them."""
+    # What failed before is left to asyncio, which logs errors that nobody looked at.
+    ending = [task for task in tasks if not task.done()]
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)

@@ -13,12 +13,13 @@ Of several controllers one leads. The others only follow: see ``following``.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from longshore.core.acting import Acting, Errand
+from longshore.core.background import cut_off
 from longshore.core.convergence import (
     Action,
     Step,
@@ -184,7 +185,7 @@ class Controller:
         try:
             yield
         finally:
-            await _cancel([*tasks, *self._acting.tasks])
+            await cut_off([*tasks, *self._acting.tasks])
 
     @property
     def _gathers(self) -> bool:
@@ -374,10 +375,3 @@ def _not_taken(step: Step, backend: str, why: Unavailable) -> Step:
     reason = f"backend {backend} does not answer: {why.message}"
     update = {"reason": reason, "hint": why.hint}
     return Step(step.status.model_copy(update=update), step.action)
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
-    pending = [task for task in tasks if not task.done()]
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)

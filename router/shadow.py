@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from longshore.core.background import Tasks
 from longshore.core.errors import LongshoreError
 from longshore.router.admission import Slot
 from longshore.router.headers import SHADOW
@@ -55,7 +56,7 @@ class Shadows:
         self.bounds = bounds or Bounds()
         self.size = 0
         """Bytes of the bodies that are held."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -63,9 +64,7 @@ class Shadows:
         try:
             yield
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._tasks.end()
 
     def copy(self, primary: RoutedVersion, target: Callable[[RoutedVersion], str]) -> "Copy | None":
         """Begin the copy of a request; return None where the traffic rule asks for none.
@@ -98,9 +97,7 @@ class Shadows:
 
     def start(self, copy: "Copy", headers: HeadersFor) -> None:
         """Send a copy, in a task of its own."""
-        task = asyncio.create_task(copy.exchange(headers), name="shadow")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(copy.exchange(headers), "shadow")
 
 
 class Copy:

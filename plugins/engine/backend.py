@@ -8,7 +8,6 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Coroutine,
     Iterator,
     Mapping,
     Sequence,
@@ -16,10 +15,11 @@ from collections.abc import (
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from weakref import WeakValueDictionary
 
 from longshore.core.backends.following import Followed
 from longshore.core.backends.hints import Hints
+from longshore.core.backends.locks import Locks
+from longshore.core.background import Tasks
 from longshore.core.convergence import endpoints_of
 from longshore.core.errors import (
     LongshoreError,
@@ -95,16 +95,16 @@ class EngineBackend:
         self._environment = environment
         self._freezes = freezes
         self._hints = Hints()
-        self._locks: WeakValueDictionary[VersionKey, asyncio.Lock] = WeakValueDictionary()
+        self._locks = Locks()
         self._applying: dict[VersionKey, tuple[str, Progress | None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._opened: _Opened | None = None
         self._leads: Callable[[], bool] = lambda: True
         self._profile: Callable[[Node], Awaitable[NodeProfile]] = _unknown
         self._second_tries = SecondTries(
             replace=self._replace,
             leads=self._may_act,
-            spawn=self._spawn,
+            spawn=self._tasks.spawn,
             changed=self._hints.tell,
         )
 
@@ -158,7 +158,8 @@ class EngineBackend:
         puller = Puller(connection.client, self._settings)
         self._opened = _Opened(connection, replicas, Applier(replicas, puller, starter))
         log.info("container engine: %s", self.describe())
-        self._spawn(follow_events(connection, {OWNER: installation}, self._hints), "engine events")
+        events = follow_events(connection, {OWNER: installation}, self._hints)
+        self._tasks.spawn(events, "engine events")
         return replicas
 
     async def close(self, *, stop_workloads: bool) -> None:
@@ -167,9 +168,7 @@ class EngineBackend:
         opened, self._opened = self._opened, None
         if opened is None:
             return
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
         try:
             # A start that was cut short may come to light after the first look.
             for _ in range(LOOKS if stop_workloads else 0):
@@ -193,8 +192,7 @@ class EngineBackend:
         def report(progress: Progress | None) -> None:
             self._applying[key] = workload.fingerprint, progress
 
-        lock = self._lock(key)
-        async with lock:
+        async with self._locks.of(key):
             self._second_tries.remember(workload)
             report(None)
             try:
@@ -207,8 +205,7 @@ class EngineBackend:
     async def delete(self, key: VersionKey) -> None:
         """Stop and remove all containers of a version."""
         opened = self._ready
-        lock = self._lock(key)
-        async with lock:
+        async with self._locks.of(key):
             self._second_tries.forget(key)
             with _refused_as(Unavailable):
                 await opened.applier.remove(await opened.replicas.listed(key))
@@ -220,8 +217,7 @@ class EngineBackend:
             await self.delete(key)
             return
         opened = self._ready
-        lock = self._lock(key)
-        async with lock:
+        async with self._locks.of(key):
             with _refused_as(Unavailable):
                 await opened.applier.rest(key)
         self._hints.tell()
@@ -310,12 +306,11 @@ class EngineBackend:
     def _discard(self, opened: _Opened) -> None:
         """Remove what is kept in vain, where nothing else is at work."""
         for each in to_discard(opened.replicas.kept, freezes=self._freezes):
-            if self._leads() and not self._lock(each.key).locked():
-                self._spawn(self._discard_of(opened, each.key), f"discard {each.name}")
+            if self._leads() and not self._locks.taken(each.key):
+                self._tasks.spawn(self._discard_of(opened, each.key), f"discard {each.name}")
 
     async def _discard_of(self, opened: _Opened, key: VersionKey) -> None:
-        lock = self._lock(key)
-        async with lock:
+        async with self._locks.of(key):
             try:
                 await opened.applier.discard(key, freezes=self._freezes)
             except (Unavailable, EngineError) as error:
@@ -323,8 +318,8 @@ class EngineBackend:
         self._hints.tell()
 
     async def _replace(self, container: str, workload: Workload) -> None:
-        opened, lock = self._ready, self._lock(workload.key)
-        async with lock:
+        opened = self._ready
+        async with self._locks.of(workload.key):
             await opened.applier.replace(container, workload)
 
     # --- small things -------------------------------------------------------------------------
@@ -334,15 +329,6 @@ class EngineBackend:
         if self._opened is None:
             raise Unavailable("the engine backend is not open")
         return self._opened
-
-    def _lock(self, key: VersionKey) -> asyncio.Lock:
-        # It lives for as long as somebody holds it or waits for it.
-        return self._locks.setdefault(key, asyncio.Lock())
-
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 async def _unknown(node: Node) -> NodeProfile:

@@ -8,7 +8,6 @@ import time
 from collections.abc import (
     AsyncIterator,
     Callable,
-    Coroutine,
     Iterable,
     Iterator,
     Mapping,
@@ -16,11 +15,12 @@ from collections.abc import (
 )
 from contextlib import contextmanager
 from dataclasses import dataclass
-from weakref import WeakValueDictionary
 
 from longshore.core.backends.following import Followed
 from longshore.core.backends.hints import Hints
 from longshore.core.backends.lines import Line
+from longshore.core.backends.locks import Locks
+from longshore.core.background import Tasks
 from longshore.core.errors import (
     LongshoreError,
     NotFound,
@@ -127,8 +127,8 @@ class KubernetesBackend:
         self._own = own
         self._environment = environment
         self._hints = Hints()
-        self._locks: WeakValueDictionary[VersionKey, asyncio.Lock] = WeakValueDictionary()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._locks = Locks()
+        self._tasks = Tasks()
         self._opened: _Opened | None = None
         self._front: Front | None = None
         self._described = "no cluster yet"
@@ -155,10 +155,10 @@ class KubernetesBackend:
         puller = Puller(cluster, self._acts)
         # Nobody waits for them: without the right to read them, nodes are known by their labels.
         reports = NodeReports(client)
-        self._spawn(reports.run(), "reports of nodes")
+        self._tasks.spawn(reports.run(), "reports of nodes")
         self._opened = _Opened(cluster, replicas, applier, puller, reports)
-        self._spawn(puller.run(), "pull images ahead")
-        self._spawn(applier.follow_metrics(), "metrics API")
+        self._tasks.spawn(puller.run(), "pull images ahead")
+        self._tasks.spawn(applier.follow_metrics(), "metrics API")
         if self._own.metrics_port:
             self._front = await read_front(client)
             # Wrong files are to stop the start.
@@ -218,10 +218,10 @@ class KubernetesBackend:
                 for kind in kinds
             }
             for kind, cache in caches.items():
-                self._spawn(cache.run(), f"watch {kind.plural}")
+                self._tasks.spawn(cache.run(), f"watch {kind.plural}")
             await synced(caches.values(), OPTIONAL)
         except (Unavailable, ApiError) as error:
-            await self._end_tasks()
+            await self._tasks.end()
             await client.close()
             raise StartRefused(
                 f"the cluster that {connector.source} leads to cannot be used: {error.message}",
@@ -237,7 +237,7 @@ class KubernetesBackend:
         self._hints.close()
         if reading := self._reading:
             self._reading = None
-            await self._end_tasks()
+            await self._tasks.end()
             await reading.close()
         if reporting := self._reporting:
             self._reporting = None
@@ -254,7 +254,7 @@ class KubernetesBackend:
                 await opened.puller.remove_all()
         except (Unavailable, ApiError) as error:
             log.warning("objects were left behind in the cluster: %s", error.message)
-        await self._end_tasks()
+        await self._tasks.end()
         await opened.replicas.close()
         await opened.cluster.client.close()
 
@@ -268,20 +268,20 @@ class KubernetesBackend:
             owner = self._ready.cluster.owner
             demand = Demand(owner, read)
             server = MetricsServer(self._own, owner, self._front, demand)
-            self._spawn(self._serve(server), "serve metrics")
+            self._tasks.spawn(self._serve(server), "serve metrics")
 
     async def apply(self, workload: Workload) -> None:
         """Let the cluster run exactly this many replicas of exactly this workload."""
-        opened, lock = self._ready, self._lock(workload.key)
-        async with lock:
+        opened = self._ready
+        async with self._locks.of(workload.key):
             with _refused(WorkloadFailed):
                 await opened.applier.apply(workload)
         self._hints.tell()
 
     async def delete(self, key: VersionKey) -> None:
         """Remove all objects of a version; its pods get moments to stop."""
-        opened, lock = self._ready, self._lock(key)
-        async with lock:
+        opened = self._ready
+        async with self._locks.of(key):
             with _refused(Unavailable):
                 await self._remove(opened, object_name(opened.cluster.owner, key))
         self._hints.tell()
@@ -295,7 +295,7 @@ class KubernetesBackend:
         await opened.replicas.refresh()
         pods = opened.replicas.by_workload()
         for workload in opened.applier.revivable(pods) if self._leads() else ():
-            self._spawn(self._revive(workload), f"writable root for {workload.key}")
+            self._tasks.spawn(self._revive(workload), f"writable root for {workload.key}")
         return [
             status_of(each, pods.get(each["metadata"]["name"], ()), opened.applier)
             for each in opened.cluster.caches[DEPLOYMENT].all()
@@ -423,21 +423,6 @@ class KubernetesBackend:
         if self._opened is None:
             raise Unavailable("the kubernetes backend is not open")
         return self._opened
-
-    def _lock(self, key: VersionKey) -> asyncio.Lock:
-        # It lives for as long as somebody holds it or waits for it.
-        return self._locks.setdefault(key, asyncio.Lock())
-
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _end_tasks(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _reported(node: Node, report: NodeReport | None) -> Node:

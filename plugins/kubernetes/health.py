@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 import aiohttp
 from yarl import URL
 
+from longshore.core.background import cut_off
 from longshore.core.types import Address
 from longshore.plugins.kubernetes.kinds import Json
 from longshore.plugins.kubernetes.labels import HEALTH_PATH, HEALTH_REQUIRED
@@ -38,9 +39,7 @@ class HealthChecks:
 
     async def close(self) -> None:
         """Stop asking."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await cut_off(self._tasks.values())
         if self._session:
             await self._session.close()
 
