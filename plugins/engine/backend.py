@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -16,14 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from longshore.core.backends.following import Followed
 from longshore.core.backends.hints import Hints
 from longshore.core.backends.locks import Locks
+from longshore.core.backends.logs import Containers, log_of
 from longshore.core.background import Tasks
 from longshore.core.convergence import endpoints_of
 from longshore.core.errors import (
     LongshoreError,
-    NotFound,
     StartRefused,
     Unavailable,
     WorkloadFailed,
@@ -47,7 +45,7 @@ from longshore.plugins.engine.connect import Connection, connect
 from longshore.plugins.engine.containers import OWNER
 from longshore.plugins.engine.hints import follow_events
 from longshore.plugins.engine.logs import follow as follow_log
-from longshore.plugins.engine.logs import past_of_all
+from longshore.plugins.engine.logs import past_if_there
 from longshore.plugins.engine.pull import Puller
 from longshore.plugins.engine.replicas import Replicas
 from longshore.plugins.engine.resting import to_discard
@@ -252,24 +250,18 @@ class EngineBackend:
         opened = self._ready
         client = opened.connection.client
 
-        async def containers() -> list[str]:
+        async def present() -> list[str]:
             # As an error that whoever follows the logs knows.
             with _refused_as(Unavailable):
                 listed = await opened.replicas.listed(key)
             return [each.id for each in listed if not each.unstarted]
 
-        now = time.time()
-        with _refused_as(Unavailable):
-            present = await containers()
-            if not present:
-                raise NotFound(f"{key} has no replica, running or exited")
-            for line in await past_of_all(client, present, tail, now):
-                yield line.text
-        if follow:
-            followed = Followed(partial(follow_log, client), containers, self._hints, now)
-            async with contextlib.aclosing(followed.lines()) as lines:
-                async for line in lines:
-                    yield line.text
+        read = Containers(
+            present, partial(past_if_there, client, tail), partial(follow_log, client)
+        )
+        async with contextlib.aclosing(log_of(key, read, self._hints, follow=follow)) as lines:
+            async for line in lines:
+                yield line
 
     async def nodes(self) -> Sequence[Node]:
         """Return this machine."""

@@ -2,41 +2,21 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 
-from longshore.core.errors import Unavailable, WorkloadFailed
 from longshore.core.types import ReplicaState, Workload
 from longshore.plugins.kubernetes.allocation import refuse_without_claims
+from longshore.plugins.kubernetes.autoscaling import Autoscaling
 from longshore.plugins.kubernetes.client import SCALE_MANAGER, ApiError
 from longshore.plugins.kubernetes.cluster import Cluster
-from longshore.plugins.kubernetes.kinds import (
-    AUTOSCALER,
-    CLAIM_TEMPLATE,
-    DEPLOYMENT,
-    NAMESPACE,
-    NODE,
-    OURS,
-    POD,
-    SECRET,
-    Json,
-    Kind,
-)
-from longshore.plugins.kubernetes.labels import (
-    FINGERPRINT,
-    MANAGER,
-    NODES,
-    OWNER,
-    WRITABLE_ROOT,
-    object_name,
-)
-from longshore.plugins.kubernetes.manifests import METRIC, manifests
-from longshore.plugins.kubernetes.metrics import API
+from longshore.plugins.kubernetes.kinds import DEPLOYMENT, NODE, OURS, POD, Json
+from longshore.plugins.kubernetes.labels import FINGERPRINT, NODES, WRITABLE_ROOT, object_name
+from longshore.plugins.kubernetes.manifests import manifests
 from longshore.plugins.kubernetes.pods import AS_REGISTERED
 from longshore.plugins.kubernetes.replicas import Pod, Replicas
-from longshore.plugins.kubernetes.strangers import found, whose
 from longshore.plugins.kubernetes.wanted import Wanted
-from longshore.plugins.kubernetes.wishes import Wish, correction, differences
+from longshore.plugins.kubernetes.wishes import Wish, differences
+from longshore.plugins.kubernetes.writing import Writer
 
 log = logging.getLogger(__name__)
 
@@ -44,24 +24,14 @@ NEEDS_WRITABLE_ROOT = (
     "runs with a writable root file system, because it failed with a read-only one"
 )
 
+STOP_GRACE = 5
+"""Seconds that pods get to stop whose requests have all been answered."""
+
 SETTLE_WITHIN = 10.0
 """Seconds that the cluster gets to make or remove pods, before a later look has to do."""
 
-LOOK_AT_METRICS = 15.0
-"""Seconds between two looks at whether the cluster serves metrics."""
-
-PATIENCE = 90.0
-"""Seconds that metrics may be missing before an autoscaler is taken away."""
-
-ASK_AGAIN = 1.0
-"""Seconds between two tries while the namespace is being deleted."""
-
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 FIRST_TO_GO = "-1000"
-
-_NO_SUCH_NAMESPACE = 404
-_EXISTS = 409
-_IS_GOING = "because it is being terminated"
 
 
 class Applier:
@@ -70,21 +40,20 @@ class Applier:
     Args:
         cluster: where, and what it has.
         replicas: our pods.
+        autoscaling: who sets their number.
     """
 
-    def __init__(self, cluster: Cluster, replicas: Replicas) -> None:
+    def __init__(self, cluster: Cluster, replicas: Replicas, autoscaling: Autoscaling) -> None:
         self._cluster = cluster
         self._client = cluster.client
         self._caches = cluster.caches
         self._replicas = replicas
+        self._autoscaling = autoscaling
+        self._writer = Writer(cluster)
         self._own = cluster.settings
         self._wishes: dict[str, Wish] = {}
         self._needs_writable_root: set[str] = set()
         """Fingerprints."""
-        self._metrics = False
-        """Whether the cluster serves what autoscalers would go by."""
-        self._metrics_missed = time.monotonic()
-        """Since when it does not, as far as is known."""
 
     async def apply(self, workload: Workload) -> None:
         """Make it so; return when the cluster has the objects and, mostly, the pods."""
@@ -95,23 +64,29 @@ class Applier:
         if wanted.claims_gpus:
             await refuse_without_claims(self._client)
         for kind in wish:
-            await self._refuse_strangers(kind, name)
+            await self._writer.refuse_strangers(kind, name)
         for kind in OURS:
             if kind in wish:
-                if kind is CLAIM_TEMPLATE:
-                    await self._make_way(kind, wish[kind])
-                await self._apply(kind, wish[kind])
-            elif kind is SECRET or (kind in self._caches and self._caches[kind].get(name)):
-                await self._client.delete(kind, name)
+                await self._writer.write(kind, wish[kind])
+            else:
+                await self._writer.drop(kind, name)
         self._wishes[name] = Wish(workload, wish, wanted.autoscaled)
         await self._replace_the_dead(name)
         if not wanted.autoscaled:
             await self._scale(name, workload)
         await self._settled(name, workload, exactly=not wanted.autoscaled)
 
-    def forget(self, name: str) -> None:
-        """Let go of a version that is removed."""
+    async def remove(self, name: str) -> None:
+        """Remove all objects of a version; its pods get moments to stop."""
+        # The Deployment last: as long as it is there, whatever is left of the version is seen.
+        for kind in sorted(OURS, key=lambda kind: kind is DEPLOYMENT):
+            await self._writer.remove(kind, name)
         self._wishes.pop(name, None)
+        pods = self._replicas.by_workload().get(name, ())
+        # Their requests have been answered; what they would wait for has happened.
+        options: Json = {"gracePeriodSeconds": STOP_GRACE}
+        await asyncio.gather(*(self._client.delete(POD, each.name, options) for each in pods))
+        await self._until_gone(name)
 
     def drift(self, deployment: Json) -> str:
         """Return where the cluster has something else than was applied; empty where it has not.
@@ -123,7 +98,7 @@ class Applier:
         wish = self._wishes.get(name)
         if wish is None:
             return "what an earlier Longshore applied"
-        if wish.autoscaled != self._may_autoscale(name, wish.workload):
+        if wish.autoscaled != self._autoscaling.may_scale(name, wish.workload):
             return "who scales it"
         for kind, manifest in wish.manifests.items():
             cache = self._caches.get(kind)
@@ -137,16 +112,12 @@ class Applier:
 
     def is_autoscaled(self, name: str) -> bool:
         """Return whether a HorizontalPodAutoscaler sets the number of replicas."""
-        return self._caches[AUTOSCALER].get(name) is not None
+        return self._autoscaling.scales(name)
 
     def lacks_metrics(self, name: str) -> bool:
         """Return whether one would, if the cluster served metrics."""
         wish = self._wishes.get(name)
-        return (
-            wish is not None
-            and wish.workload.scaling.max > 1
-            and not self._may_autoscale(name, wish.workload)
-        )
+        return wish is not None and self._autoscaling.lacks_metrics(name, wish.workload)
 
     def revivable(self, pods: Mapping[str, Sequence[Pod]]) -> list[Workload]:
         """Return what is to be applied again, because it fails for want of a writable root."""
@@ -161,52 +132,11 @@ class Applier:
                 found.append(wish.workload)
         return found
 
-    async def follow_metrics(self) -> None:
-        """Find out again and again whether the cluster serves metrics."""
-        while True:
-            before = self._metrics
-            try:
-                await self._ask_for_metrics()
-                self._metrics = True
-            except ApiError:
-                if self._metrics:
-                    self._metrics_missed = time.monotonic()
-                self._metrics = False
-            except Unavailable:
-                # Also what an aggregated API says whose server is away: leave all as it is.
-                pass
-            if self._metrics != before:
-                log.info("metrics for autoscalers: %s", "served" if self._metrics else "none")
-                self._cluster.hints.tell()
-            await asyncio.sleep(LOOK_AT_METRICS)
-
-    async def _ask_for_metrics(self) -> None:
-        """Ask for what autoscalers would go by.
-
-        Raises:
-            ApiError: the cluster does not serve it.
-        """
-        if self._own.autoscale_on == "cpu":
-            await self._client.get("/apis/metrics.k8s.io/v1beta1")
-            return
-        # Asked for what is ours: the cluster's one external metrics API may be somebody else's.
-        await self._client.get(
-            f"{API}/namespaces/{self._own.namespace}/{METRIC}",
-            {"labelSelector": f"{OWNER}={self._cluster.owner}"},
-        )
-
     # --- what is wanted -----------------------------------------------------------------------
 
     async def _wanted(self, workload: Workload) -> Wanted:
         name = object_name(self._cluster.owner, workload.key)
-        wanted = Wanted(
-            owner=self._cluster.owner,
-            workload=workload,
-            settings=self._own,
-            login=self._cluster.logins.get(workload.image.partition("/")[0]),
-            autoscaled=self._may_autoscale(name, workload),
-        )
-        has = self._deployment(wanted.name)
+        has = self._deployment(name)
         notes = ((has or {}).get("metadata") or {}).get("annotations") or {}
         same = notes.get(FINGERPRINT) == workload.fingerprint
         # Decided when it was made, or a node that comes or goes would restart its pods.
@@ -220,11 +150,11 @@ class Applier:
         ):
             writable = writable or NEEDS_WRITABLE_ROOT
         return Wanted(
-            owner=wanted.owner,
+            owner=self._cluster.owner,
             workload=workload,
-            settings=wanted.settings,
-            login=wanted.login,
-            autoscaled=wanted.autoscaled,
+            settings=self._own,
+            login=self._cluster.login_for(workload.image),
+            autoscaled=self._autoscaling.may_scale(name, workload),
             nodes=nodes,
             writable_because=writable,
         )
@@ -244,95 +174,10 @@ class Applier:
         chosen = there.intersection(workload.nodes)
         return () if chosen == there else tuple(sorted(chosen))
 
-    def _may_autoscale(self, name: str, workload: Workload) -> bool:
-        if workload.scaling.max == 1 or self._metrics:
-            return workload.scaling.max > 1
-        # After a start of ours the metrics are away for moments: they are served by ourselves. To
-        # take the number of replicas over for so long would throw away what the autoscaler knows.
-        return self.is_autoscaled(name) and time.monotonic() - self._metrics_missed < PATIENCE
-
     def _deployment(self, name: str) -> Json | None:
         return self._caches[DEPLOYMENT].get(name)
 
     # --- doing it -----------------------------------------------------------------------------
-
-    async def _refuse_strangers(self, kind: Kind, name: str) -> None:
-        """Look whether a name is free that the caches do not know.
-
-        Raises:
-            WorkloadFailed: it is taken.
-        """
-        if kind not in self._caches or self._caches[kind].get(name):
-            return
-        item = await found(self._client, kind, name)
-        if item and (other := whose(item, self._cluster.owner)):
-            raise WorkloadFailed(
-                f"the namespace {self._own.namespace} has a {kind.name} {name} that belongs to "
-                f"{other}",
-                hint="It is left alone. Remove it or give Longshore another namespace, then: "
-                f"longshore wake NAME:VERSION. See it: kubectl get {kind.plural} {name}",
-            )
-
-    async def _make_way(self, kind: Kind, manifest: Json) -> None:
-        """Remove an object whose spec can never change, and is another one.
-
-        Pods that are there keep the claims that were made from it.
-        """
-        name = manifest["metadata"]["name"]
-        has = self._caches[kind].get(name)
-        if has and next(differences(manifest["spec"], has["spec"]), None) is not None:
-            await self._client.delete(kind, name)
-
-    async def _apply(self, kind: Kind, manifest: Json) -> None:
-        try:
-            made = await self._apply_when_possible(kind, manifest)
-        except ApiError as error:
-            if error.status != _NO_SUCH_NAMESPACE:
-                raise
-            await self._make_namespace()
-            made = await self._client.apply(kind, manifest)
-        if change := correction(manifest, made):
-            name = manifest["metadata"]["name"]
-            log.warning("%s %s was changed by hand; putting it right", kind.name, name)
-            await self._client.patch(self._client.path(kind, name), change)
-
-    async def _apply_when_possible(self, kind: Kind, manifest: Json) -> Json:
-        """Apply it, if need be once a namespace that is being deleted is gone.
-
-        To count each refusal as a failure would put off the next try for longer and longer, and
-        with it the end of the outage.
-        """
-        # It goes with the last of its pods, which answer what they have first.
-        until = time.monotonic() + self._own.drain + self._own.stop_grace + SETTLE_WITHIN
-        while True:
-            try:
-                return await self._client.apply(kind, manifest)
-            except ApiError as error:
-                if _IS_GOING not in error.message or time.monotonic() > until:
-                    raise
-            await asyncio.sleep(ASK_AGAIN)
-
-    async def _make_namespace(self) -> None:
-        log.warning("making the namespace %s", self._own.namespace)
-        standard = "pod-security.kubernetes.io/"
-        labels = {
-            "app.kubernetes.io/managed-by": MANAGER,
-            # Told, not enforced: versions may have been given relaxations.
-            f"{standard}warn": "restricted",
-            f"{standard}audit": "restricted",
-        }
-        metadata = {"name": self._own.namespace, "labels": labels}
-        manifest = {
-            "apiVersion": NAMESPACE.api_version,
-            "kind": NAMESPACE.name,
-            "metadata": metadata,
-        }
-        try:
-            await self._client.create(NAMESPACE, manifest)
-        except ApiError as error:
-            # Another version was quicker.
-            if error.status != _EXISTS:
-                raise
 
     async def _replace_the_dead(self, name: str) -> None:
         """Remove pods whose container ended and waits to be started again; others follow them."""
@@ -405,7 +250,7 @@ class Applier:
 
         await self._until(settled)
 
-    async def until_gone(self, name: str) -> None:
+    async def _until_gone(self, name: str) -> None:
         """Wait until the caches have nothing of a version any more but pods that are stopping."""
         await self._until(
             lambda: not self._deployment(name) and not self._replicas.by_workload().get(name)

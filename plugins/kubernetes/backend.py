@@ -1,10 +1,7 @@
 """The ``Backend`` on a Kubernetes cluster."""
 
-import asyncio
 import contextlib
-import heapq
 import logging
-import time
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -16,14 +13,13 @@ from collections.abc import (
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from longshore.core.backends.following import Followed
 from longshore.core.backends.hints import Hints
 from longshore.core.backends.lines import Line
 from longshore.core.backends.locks import Locks
+from longshore.core.backends.logs import Containers, log_of
 from longshore.core.background import Tasks
 from longshore.core.errors import (
     LongshoreError,
-    NotFound,
     StartRefused,
     Unavailable,
     WorkloadFailed,
@@ -41,26 +37,21 @@ from longshore.core.types import (
     Workload,
     WorkloadStatus,
 )
-from longshore.plugins.kubernetes.allocation import published_gpus
 from longshore.plugins.kubernetes.applying import Applier
+from longshore.plugins.kubernetes.autoscaling import Autoscaling
 from longshore.plugins.kubernetes.client import ApiError, Client
 from longshore.plugins.kubernetes.cluster import Cluster
 from longshore.plugins.kubernetes.connect import Connector
-from longshore.plugins.kubernetes.devices import device_facts
 from longshore.plugins.kubernetes.kinds import (
     AUTOSCALER,
     BUDGET,
     CLAIM_TEMPLATE,
     DEPLOYMENT,
     LEASE,
-    NODE,
-    OURS,
     POD,
     POLICY,
-    SECRET,
     SERVICE,
     SLICE,
-    Json,
     Kind,
 )
 from longshore.plugins.kubernetes.labels import OWNER, object_name
@@ -73,15 +64,14 @@ from longshore.plugins.kubernetes.metrics import (
     read_front,
     tls_context,
 )
+from longshore.plugins.kubernetes.node_list import Nodes
 from longshore.plugins.kubernetes.node_reports import NodeReports, lease_of
-from longshore.plugins.kubernetes.nodes import node_of
 from longshore.plugins.kubernetes.pulling import Puller
 from longshore.plugins.kubernetes.reading import Reading
 from longshore.plugins.kubernetes.reasons import container_status, refusal
 from longshore.plugins.kubernetes.replicas import Replicas
 from longshore.plugins.kubernetes.settings import KubernetesSettings
 from longshore.plugins.kubernetes.statuses import key_of, status_of
-from longshore.plugins.kubernetes.strangers import found, whose
 from longshore.plugins.kubernetes.usage import is_ready, uses
 from longshore.plugins.kubernetes.watch import Cache, synced
 
@@ -94,9 +84,6 @@ VITAL = (DEPLOYMENT, POD, SLICE)
 OPTIONAL = (CLAIM_TEMPLATE,)
 """A cluster may not serve these; versions that need none run all the same."""
 
-STOP_GRACE = 5
-"""Seconds that pods get to stop whose requests have all been answered."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
@@ -106,7 +93,7 @@ class _Opened:
     replicas: Replicas
     applier: Applier
     puller: Puller
-    reports: NodeReports
+    nodes: Nodes
 
 
 class KubernetesBackend:
@@ -134,8 +121,6 @@ class KubernetesBackend:
         self._described = "no cluster yet"
         self._leads: Callable[[], bool] = lambda: True
         self._reading: Reading | None = None
-        self._devices: dict[str, tuple[Node, Mapping[str, Evidence]]] = {}
-        """By the node's name: what its GPUs tell, as they were read last."""
         self._reporting: Client | None = None
 
     async def open(self, installation: str) -> None:
@@ -151,14 +136,16 @@ class KubernetesBackend:
             logins=self._settings.registries,
         )
         replicas = Replicas(cluster)
-        applier = Applier(cluster, replicas)
+        autoscaling = Autoscaling(cluster)
+        applier = Applier(cluster, replicas, autoscaling)
         puller = Puller(cluster, self._acts)
         # Nobody waits for them: without the right to read them, nodes are known by their labels.
         reports = NodeReports(client)
         self._tasks.spawn(reports.run(), "reports of nodes")
-        self._opened = _Opened(cluster, replicas, applier, puller, reports)
+        nodes = Nodes(client, reports, claims_gpus=self._own.claims_gpus)
+        self._opened = _Opened(cluster, replicas, applier, puller, nodes)
         self._tasks.spawn(puller.run(), "pull images ahead")
-        self._tasks.spawn(applier.follow_metrics(), "metrics API")
+        self._tasks.spawn(autoscaling.follow_metrics(), "metrics API")
         if self._own.metrics_port:
             self._front = await read_front(client)
             # Wrong files are to stop the start.
@@ -249,7 +236,7 @@ class KubernetesBackend:
             for deployment in (
                 list(opened.cluster.caches[DEPLOYMENT].all()) if stop_workloads else ()
             ):
-                await self._remove(opened, deployment["metadata"]["name"])
+                await opened.applier.remove(deployment["metadata"]["name"])
             if stop_workloads:
                 await opened.puller.remove_all()
         except (Unavailable, ApiError) as error:
@@ -283,7 +270,7 @@ class KubernetesBackend:
         opened = self._ready
         async with self._locks.of(key):
             with _refused(Unavailable):
-                await self._remove(opened, object_name(opened.cluster.owner, key))
+                await opened.applier.remove(object_name(opened.cluster.owner, key))
         self._hints.tell()
 
     async def list(self) -> Sequence[WorkloadStatus]:
@@ -311,57 +298,36 @@ class KubernetesBackend:
     ) -> AsyncIterator[str]:
         """Yield the log lines of all pods of a version."""
         opened = self._ready
-        name, now = object_name(opened.cluster.owner, key), time.time()
+        client, name = opened.cluster.client, object_name(opened.cluster.owner, key)
 
-        async def containers() -> list[str]:
+        async def present() -> list[str]:
             """Return pods with their containers: a container that is replaced is another one."""
             pods = opened.replicas.by_workload().get(name, ())
             found = [(each.name, container_status(each.item) or {}) for each in pods]
             return [f"{pod} {status.get('containerID', '')}" for pod, status in found]
 
-        def read(container: str, since: float) -> AsyncIterator[Line]:
+        async def read(container: str, _until: float) -> Sequence[Line]:
+            with _refused(Unavailable):
+                return await past(client, container.partition(" ")[0], tail)
+
+        def read_on(container: str, since: float) -> AsyncIterator[Line]:
             return follow_log(client, container.partition(" ")[0], since)
 
-        client = opened.cluster.client
-        with _refused(Unavailable):
-            present = await containers()
-            if not present:
-                raise NotFound(f"{key} has no replica, running or exited")
-            pods = [each.partition(" ")[0] for each in present]
-            logs = await asyncio.gather(*(past(client, each, tail) for each in pods))
-            for line in heapq.merge(*logs, key=lambda line: line.at):
-                yield line.text
-        if follow:
-            followed = Followed(read, containers, self._hints, now)
-            async with contextlib.aclosing(followed.lines()) as lines:
-                async for line in lines:
-                    yield line.text
+        containers = Containers(present, read, read_on)
+        async with contextlib.aclosing(
+            log_of(key, containers, self._hints, follow=follow)
+        ) as lines:
+            async for line in lines:
+                yield line
 
     async def nodes(self) -> Sequence[Node]:
         """Return the cluster's nodes that take pods, with what was reported of them."""
-        client, reports = self._ready.cluster.client, self._ready.reports
         with _refused(Unavailable):
-            answer = await client.get(client.path(NODE))
-        await reports.looked()
-        taking = [each for each in answer["items"] if not each["spec"].get("unschedulable")]
-        if not self._own.claims_gpus:
-            return [_reported(node_of(each), reports.of(each)) for each in taking]
-        published = await published_gpus(client)
-        gpus = {
-            name: published.get(name, []) for each in taking if (name := each["metadata"]["name"])
-        }
-        nodes = [
-            _reported(node_of(each, len(gpus[each["metadata"]["name"]])), reports.of(each))
-            for each in taking
-        ]
-        self._devices = {each.name: (each, device_facts(gpus[each.name])) for each in nodes}
-        return nodes
+            return await self._ready.nodes.look()
 
     def facts(self, node: Node) -> Mapping[str, Evidence] | None:
         """Return what is known of a node of this cluster by its GPUs; None where nothing is."""
-        known = self._devices.get(node.name)
-        # A node of another backend may be called the same.
-        return known[1] if known and known[0] == node else None
+        return self._opened.nodes.facts(node) if self._opened else None
 
     async def _revive(self, workload: Workload) -> None:
         try:
@@ -389,44 +355,11 @@ class KubernetesBackend:
 
     # --- small things -------------------------------------------------------------------------
 
-    async def _remove(self, opened: _Opened, name: str) -> None:
-        client, caches = opened.cluster.client, opened.cluster.caches
-        # Of what could never be looked at, there is none.
-        used = [
-            kind
-            for kind in OURS
-            if kind is SECRET or (kind in caches and caches[kind].synced.is_set())
-        ]
-        # The Deployment last: as long as it is there, whatever is left of the version is seen.
-        for kind in sorted(used, key=lambda kind: kind is DEPLOYMENT):
-            if await self._is_ours(opened, kind, name):
-                await client.delete(kind, name)
-        opened.applier.forget(name)
-        pods = opened.replicas.by_workload().get(name, ())
-        # Their requests have been answered; what they would wait for has happened.
-        options: Json = {"gracePeriodSeconds": STOP_GRACE}
-        await asyncio.gather(*(client.delete(POD, each.name, options) for each in pods))
-        await opened.applier.until_gone(name)
-
-    async def _is_ours(self, opened: _Opened, kind: Kind, name: str) -> bool:
-        """Return whether there may be such an object, and it is no stranger's."""
-        cluster = opened.cluster
-        cache = cluster.caches.get(kind)
-        if cache is None or cache.get(name):
-            return True
-        # It may be so new that the cache has not heard of it.
-        item = await found(cluster.client, kind, name)
-        return item is not None and not whose(item, cluster.owner)
-
     @property
     def _ready(self) -> _Opened:
         if self._opened is None:
             raise Unavailable("the kubernetes backend is not open")
         return self._opened
-
-
-def _reported(node: Node, report: NodeReport | None) -> Node:
-    return node.model_copy(update={"report": report})
 
 
 @contextmanager

@@ -24,3 +24,7 @@ class Cluster:
     settings: KubernetesSettings
     logins: Mapping[str, RegistryLogin]
     """For image registries, by host."""
+
+    def login_for(self, image: str) -> RegistryLogin | None:
+        """Return the login for the registry that an image is in; None where there is none."""
+        return self.logins.get(image.partition("/")[0])

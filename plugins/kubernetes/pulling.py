@@ -71,7 +71,7 @@ class Puller:
                 owner=cluster.owner,
                 workload=workload,
                 settings=cluster.settings,
-                login=cluster.logins.get(workload.image.partition("/")[0]),
+                login=cluster.login_for(workload.image),
             )
             for workload in workloads
         ]

@@ -24,7 +24,7 @@ from longshore.core.errors import Unavailable, WorkloadFailed
 from longshore.core.settings import RegistryLogin, Settings
 from longshore.core.types import Confidence, Evidence, NodeReport, Version, utc_now
 from longshore.plugins.kubernetes import allocation
-from longshore.plugins.kubernetes.applying import Applier
+from longshore.plugins.kubernetes.autoscaling import Autoscaling
 from longshore.plugins.kubernetes.backend import KubernetesBackend
 from longshore.plugins.kubernetes.client import ApiError, Client
 
@@ -228,7 +228,7 @@ async def test_the_rights_suffice_and_each_is_used(
     async for _ in backend.logs(IRIS):
         pass
     # As if the cluster served the metrics that an autoscaler goes by.
-    monkeypatch.setattr(Applier, "_may_autoscale", lambda *_: True)
+    monkeypatch.setattr(Autoscaling, "may_scale", lambda *_: True)
     for _ in range(2):
         await backend.apply(workload(scaling=several))
     assert kubectl.names("horizontalpodautoscalers")
