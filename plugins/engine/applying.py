@@ -10,13 +10,13 @@ from functools import partial
 
 from longshore.core.names import VersionKey
 from longshore.core.types import Progress, Workload
-from longshore.plugins.engine.client import EngineError
 from longshore.plugins.engine.containers import Listed
 from longshore.plugins.engine.pull import Puller
 from longshore.plugins.engine.replicas import Replicas
 from longshore.plugins.engine.resting import freeze_one, to_discard, to_rouse
 from longshore.plugins.engine.starting import Starter
 from longshore.plugins.engine.steps import all_of, to_the_end
+from longshore.plugins.engine.wire import EngineError
 
 log = logging.getLogger(__name__)
 

@@ -40,7 +40,6 @@ from longshore.core.types import (
     WorkloadStatus,
 )
 from longshore.plugins.engine.applying import Applier
-from longshore.plugins.engine.client import EngineError
 from longshore.plugins.engine.connect import Connection, connect
 from longshore.plugins.engine.containers import OWNER
 from longshore.plugins.engine.hints import follow_events
@@ -52,6 +51,7 @@ from longshore.plugins.engine.resting import to_discard
 from longshore.plugins.engine.second_try import SecondTries
 from longshore.plugins.engine.starting import Starter
 from longshore.plugins.engine.usage import use_of
+from longshore.plugins.engine.wire import EngineError
 
 log = logging.getLogger(__name__)
 

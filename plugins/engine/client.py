@@ -1,28 +1,22 @@
 """Docker's API over the engine's Unix socket; Docker and Podman both speak it.
 
-Answers are bounded in bytes and seconds. An engine that does not answer is ``Unavailable``; one
-that answers with an error raises ``EngineError``. Ready-made clients were tried and left: a plain
-HTTP registry needs an endpoint of Podman's own, and their streams end alike whether the engine
-finished or died.
+Ready-made clients were tried and left: a plain HTTP registry needs an endpoint of Podman's own, and
+their streams end alike whether the engine finished or died. How one call goes is ``wire``.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from longshore.core.errors import Unavailable
+from longshore.plugins.engine.wire import CALL_TIMEOUT, EngineError, Wire, json_lines
 
 OPEN_TIMEOUT = 15.0
 """Seconds that an engine may take to say who it is; a busy machine has just started it."""
-
-CALL_TIMEOUT = 60.0
-"""Seconds for a call that the engine answers at once when it is well."""
 
 START_TIMEOUT = 120.0
 """Seconds to start a container; a busy disk makes it slow."""
@@ -30,55 +24,10 @@ START_TIMEOUT = 120.0
 AT_ONCE = 16
 """How many short calls may be under way."""
 
-MOST_BYTES = 32 << 20
-"""Size of the largest answer: the list of some ten thousand containers."""
-
-LONGEST_LINE = 1 << 20
-"""Bytes of the longest line in a JSON stream."""
-
 LOOK_AGAIN = (0.1, 0.3, 1.0, 2.0)
 """Seconds between looks for an image, where the engine stumbles over others."""
 
-_NOT_FOUND = 404
-_STUMBLES = ("image not known", "locating item named")
-_CONFLICT = 409
-_INTERNAL = 500
 _UNCHANGED = 304
-_FIRST_ERROR = 400
-
-
-class EngineError(Exception):
-    """The engine refused.
-
-    Args:
-        status: of HTTP; 0 for an error inside a stream.
-        message: the engine's own words.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-    @property
-    def gone(self) -> bool:
-        """Whether what was asked for is not there."""
-        # Podman calls it an internal error where a container vanishes during the call.
-        return self.status == _NOT_FOUND or "no such container" in self.message.lower()
-
-    @property
-    def stumbled(self) -> bool:
-        """Whether the engine fell over an image, any one, that came or went while it looked.
-
-        Podman reads all images to find one by its digest.
-        """
-        words = self.message.lower()
-        return self.status >= _INTERNAL and any(each in words for each in _STUMBLES)
-
-    @property
-    def conflicts(self) -> bool:
-        """Whether something else is in the way: a name that is taken, another state."""
-        return self.status == _CONFLICT
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +56,11 @@ class Client:
         self.engine = Engine("docker", "")
         self._api = ""
         self._calls = asyncio.Semaphore(AT_ONCE)
-        # A connection is made for each call: cheap on a Unix socket, and never a stale one.
-        self._session = aiohttp.ClientSession(
-            "http://localhost",
-            connector=aiohttp.UnixConnector(str(socket), limit=0, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-        )
+        self._wire = Wire(socket)
 
     async def close(self) -> None:
         """Close all connections; calling it twice is silence."""
-        await self._session.close()
+        await self._wire.close()
 
     async def open(self) -> None:
         """Find out who answers, and agree on the version of the API.
@@ -125,7 +69,7 @@ class Client:
             Unavailable: nobody, or somebody else.
         """
         try:
-            version = await self._call("GET", "/version", timeout=OPEN_TIMEOUT)
+            version = await self._wire.call("GET", "/version", timeout=OPEN_TIMEOUT)
             parts = [part["Name"] for part in version.get("Components") or ()]
             podman = any("podman" in part.lower() for part in parts)
             self.engine = Engine("podman" if podman else "docker", version["Version"])
@@ -228,14 +172,12 @@ class Client:
             if not error.conflicts:
                 raise
 
-    @asynccontextmanager
-    async def log(
+    def log(
         self, container: str, params: Mapping[str, str]
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open the raw log of a container: pieces of Docker's multiplexed stream."""
         both = {"stdout": "1", "stderr": "1", "timestamps": "1", **params}
-        async with self._stream("GET", f"/containers/{container}/logs", both) as pieces:
-            yield pieces
+        return self._wire.stream("GET", f"{self._api}/containers/{container}/logs", both)
 
     @asynccontextmanager
     async def events(
@@ -244,8 +186,8 @@ class Client:
         """Open the stream of what happens to containers that carry these labels."""
         wanted = [f"{name}={value}" for name, value in labels.items()]
         filters = json.dumps({"label": wanted, "type": ["container"]})
-        async with self._stream("GET", "/events", {"filters": filters}) as pieces:
-            yield _json_lines(pieces)
+        async with self._wire.stream("GET", f"{self._api}/events", {"filters": filters}) as pieces:
+            yield json_lines(pieces)
 
     # --- images and the machine ---------------------------------------------------------------
 
@@ -284,14 +226,16 @@ class Client:
             path, api = "/images/create", self._api
             repository, _, digest = reference.partition("@")
             params = {"fromImage": repository, "tag": digest}
-        async with self._stream("POST", path, params, headers, api=api) as pieces:
-            yield _json_lines(pieces)
+        async with self._wire.stream("POST", api + path, params, headers) as pieces:
+            yield json_lines(pieces)
 
     async def remove_image(self, reference: str) -> None:
         """Remove an image that no container needs; one that is gone or needed is left, silently."""
         try:
             # Its layers go with it, but for those that others have, too.
-            await self._call("DELETE", f"{self._api}/images/{reference}", timeout=START_TIMEOUT)
+            await self._wire.call(
+                "DELETE", f"{self._api}/images/{reference}", timeout=START_TIMEOUT
+            )
         except EngineError as error:
             if not error.gone and not error.conflicts:
                 raise
@@ -301,108 +245,17 @@ class Client:
         found: dict[str, Any] = await self._short("GET", "/info")
         return found
 
-    # --- the wire -----------------------------------------------------------------------------
+    # --- calls --------------------------------------------------------------------------------
 
     async def _short(self, method: str, path: str, **options: Any) -> Any:
         async with self._calls:
-            return await self._call(method, self._api + path, **options)
+            return await self._wire.call(method, self._api + path, **options)
 
     async def _unless_gone(
         self, method: str, path: str, params: Mapping[str, str], within: float
     ) -> None:
         try:
-            await self._call(method, self._api + path, params=params, timeout=within)
+            await self._wire.call(method, self._api + path, params=params, timeout=within)
         except EngineError as error:
             if not error.gone and error.status != _UNCHANGED:
                 raise
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        timeout: float = CALL_TIMEOUT,  # noqa: ASYNC109 - aiohttp's own, and it closes the socket
-    ) -> Any:
-        limits = aiohttp.ClientTimeout(total=timeout, sock_connect=5)
-        try:
-            async with self._session.request(
-                method, path, params=params, json=body, timeout=limits
-            ) as response:
-                content = await _bounded(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unavailable(error, timeout) from error
-        if response.status >= _FIRST_ERROR:
-            raise EngineError(response.status, _message(content))
-        return _parse(content) if content.strip() else None
-
-    @asynccontextmanager
-    async def _stream(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        headers: Mapping[str, str] | None = None,
-        *,
-        api: str | None = None,
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        path = (self._api if api is None else api) + path
-        try:
-            async with self._session.request(
-                method, path, params=params, headers=headers
-            ) as response:
-                if response.status >= _FIRST_ERROR:
-                    raise EngineError(response.status, _message(await _bounded(response)))
-                yield response.content.iter_any()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unavailable(error) from error
-
-    def _unavailable(self, error: Exception, timeout: float = 5) -> Unavailable:
-        if isinstance(error, TimeoutError):
-            why = f"no answer within {timeout:g} s"
-        elif isinstance(error, aiohttp.ClientConnectorError):
-            why = error.os_error.strerror or str(error.os_error)
-        else:
-            why = str(error) or type(error).__name__
-        return Unavailable(
-            f"the container engine at {self.socket} does not answer: {why}",
-            hint="Start it again; Longshore reconnects by itself.",
-        )
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    content = bytearray()
-    async for piece in response.content.iter_any():
-        content += piece
-        if len(content) > MOST_BYTES:
-            raise EngineError(0, f"the engine's answer is larger than {MOST_BYTES >> 20} MiB")
-    return bytes(content)
-
-
-async def _json_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-    rest = b""
-    async for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        if len(rest) > LONGEST_LINE:
-            raise EngineError(0, f"the engine sent a line of more than {LONGEST_LINE >> 20} MiB")
-        for line in lines:
-            if line.strip():
-                yield _parse(line)
-    if rest.strip():
-        yield _parse(rest)
-
-
-def _parse(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise EngineError(0, f"the engine sent broken JSON: {error}") from error
-
-
-def _message(content: bytes) -> str:
-    try:
-        # Podman puts the cause of all causes elsewhere; this is the whole chain.
-        return str(json.loads(content)["message"])
-    except (ValueError, KeyError, TypeError):
-        return content[:1000].decode(errors="replace").strip()

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from longshore.core.backends.hints import Hints
 from longshore.core.errors import Unavailable
-from longshore.plugins.engine.client import EngineError
 from longshore.plugins.engine.connect import Connection
+from longshore.plugins.engine.wire import EngineError
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 
 from longshore.core.backends.lines import LONGEST_LINE, Line
-from longshore.plugins.engine.client import Client, EngineError
+from longshore.plugins.engine.client import Client
+from longshore.plugins.engine.wire import EngineError
 
 MOST_LINES = 10_000
 """Lines of the past that are read for one container."""

@@ -11,7 +11,8 @@ from longshore.core.backends.causes import short, why_not_pulled
 from longshore.core.errors import WorkloadFailed
 from longshore.core.settings import RegistryLogin, Settings, is_loopback
 from longshore.core.types import Progress
-from longshore.plugins.engine.client import Client, EngineError
+from longshore.plugins.engine.client import Client
+from longshore.plugins.engine.wire import EngineError
 
 AT_ONCE = 4
 """How many images are pulled at once; more only fight for the same line and disk."""

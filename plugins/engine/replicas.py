@@ -14,7 +14,7 @@ from longshore.core.backends.lines import Line, tail_of
 from longshore.core.errors import Unavailable
 from longshore.core.names import VersionKey
 from longshore.core.types import Progress, Replica, ReplicaState, WorkloadStatus, utc_now
-from longshore.plugins.engine.client import Client, EngineError
+from longshore.plugins.engine.client import Client
 from longshore.plugins.engine.containers import (
     KEPT,
     OWNER,
@@ -30,6 +30,7 @@ from longshore.plugins.engine.diagnose import why_exited
 from longshore.plugins.engine.kernel import ignores, oom_killed
 from longshore.plugins.engine.logs import past
 from longshore.plugins.engine.probe import Health, Probe
+from longshore.plugins.engine.wire import EngineError
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -7,9 +7,9 @@ something was cut off, the engine was started anew, or nothing is to be frozen a
 import logging
 from collections.abc import Sequence
 
-from longshore.plugins.engine.client import EngineError
 from longshore.plugins.engine.containers import Listed
 from longshore.plugins.engine.replicas import Replicas
+from longshore.plugins.engine.wire import EngineError
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 from longshore.core.errors import LongshoreError
 from longshore.core.names import VersionKey
 from longshore.core.types import Workload
-from longshore.plugins.engine.client import EngineError
 from longshore.plugins.engine.replicas import AS_REGISTERED, Known
+from longshore.plugins.engine.wire import EngineError
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from longshore.core.backends.causes import start_failure
 from longshore.core.errors import WorkloadFailed
 from longshore.core.types import NodeProfile, Workload
-from longshore.plugins.engine.client import Client, EngineError
+from longshore.plugins.engine.client import Client
 from longshore.plugins.engine.containers import container_config, container_name
 from longshore.plugins.engine.gpus import Allocator, with_devices
+from longshore.plugins.engine.wire import EngineError
 
 TRIES = 3
 """Of a start that met another container's name or port, or an image that came or went."""

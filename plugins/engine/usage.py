@@ -11,9 +11,10 @@ from typing import Any
 
 from longshore.core.errors import Unavailable
 from longshore.core.measures import ReplicaUse
-from longshore.plugins.engine.client import Client, EngineError
+from longshore.plugins.engine.client import Client
 from longshore.plugins.engine.containers import Container
 from longshore.plugins.engine.kernel import is_of
+from longshore.plugins.engine.wire import EngineError
 
 PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 

@@ -9,7 +9,8 @@ from parts.backends import Build, eventually, pinned, ready
 from parts.images import push_image
 
 from longshore.plugins.engine.backend import EngineBackend
-from longshore.plugins.engine.client import Client, EngineError
+from longshore.plugins.engine.client import Client
+from longshore.plugins.engine.wire import EngineError
 
 GONE = 'reading image "37": locating image with ID "37": image not known'
 """Podman 4.3, when any image goes between two looks of its own."""

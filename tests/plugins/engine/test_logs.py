@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore.core.backends.lines import LONGEST_LINE, TAIL_BYTES, Line, clean, tail_of
-from longshore.plugins.engine.client import EngineError
 from longshore.plugins.engine.logs import LineReader
+from longshore.plugins.engine.wire import EngineError
 
 AT = "2026-11-24T02:38:37Z"
 

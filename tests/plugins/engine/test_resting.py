@@ -14,7 +14,8 @@ from parts.engine_backend import Backends
 from longshore.core.types import Replica, ReplicaState
 from longshore.plugins.engine import replicas as replicas_module
 from longshore.plugins.engine.backend import EngineBackend
-from longshore.plugins.engine.client import Client, EngineError
+from longshore.plugins.engine.client import Client
+from longshore.plugins.engine.wire import EngineError
 
 pytestmark = pytest.mark.engine
 

@@ -14,10 +14,11 @@ from longshore.core.measures import usage_of
 from longshore.core.names import VersionKey
 from longshore.hardware.node.plugin import Plugin
 from longshore.plugins.engine.backend import EngineBackend
-from longshore.plugins.engine.client import Client, EngineError
+from longshore.plugins.engine.client import Client
 from longshore.plugins.engine.containers import Container
 from longshore.plugins.engine.gpus import GPUS
 from longshore.plugins.engine.usage import in_stats, use_of
+from longshore.plugins.engine.wire import EngineError
 
 ID = "c0ffee" * 10
 MIB = 1 << 20
