@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from longshore.core.demand import Demand
 from longshore.core.errors import LongshoreError, Unavailable, WorkloadFailed
+from longshore.core.hooks import Hooks
 from longshore.core.leadership import Leads, must_lead
 from longshore.core.looking import Place, World
 from longshore.core.names import VersionKey
@@ -64,6 +65,7 @@ class Acting:
 
     Args:
         backends: where things run, by name.
+        hooks: the plugins that brought them.
         table: the router's table, which tells when no request is in flight any more.
         demand: asked whether a version was to sleep only because nobody called it.
         leadership: whether this process may act, looked at right before each step.
@@ -73,6 +75,7 @@ class Acting:
     def __init__(
         self,
         backends: Mapping[str, Backend],
+        hooks: Hooks,
         table: RouteTable,
         demand: Demand,
         leadership: Leads,
@@ -80,6 +83,7 @@ class Acting:
         kick: Callable[[], None],
     ) -> None:
         self._backends = backends
+        self._hooks = hooks
         self._table = table
         self._demand = demand
         self._leadership = leadership
@@ -114,8 +118,9 @@ class Acting:
             errand: of the version; nothing else of it is under way.
         """
         errand.error, errand.deleting, errand.stopping = None, False, False
-        going = self._apply(self._backends[name], workload, errand)
-        errand.task = self._start(going, f"apply {workload.key}")
+        backend = self._backends[name]
+        going = self._apply(backend, workload, errand)
+        errand.task = self._start(going, backend, f"apply {workload.key}")
 
     def put_to_sleep(
         self, record: VersionRecord, have: WorkloadStatus | None, errand: Errand
@@ -130,7 +135,7 @@ class Acting:
         errand.error, errand.deleting, errand.stopping = None, False, True
         backend = self._backends[record.version.placement.backend]
         going = self._put_to_sleep(backend, record, have, errand)
-        errand.task = self._start(going, f"delete {record.version.key}")
+        errand.task = self._start(going, backend, f"delete {record.version.key}")
 
     def remove_strangers(self, world: World) -> None:
         """Remove what runs for versions that are registered no more."""
@@ -141,8 +146,9 @@ class Acting:
                 at = name, status.key
                 if at not in world.going or at in self._removals:
                     continue
-                going = self._remove(self._backends[name], status)
-                self._removals[at] = self._start(going, f"remove {status.key}")
+                backend = self._backends[name]
+                going = self._remove(backend, status)
+                self._removals[at] = self._start(going, backend, f"remove {status.key}")
 
     def foretell(self, world: World, workloads: Mapping[VersionKey, Workload]) -> None:
         """Tell backends that get ready for it which versions may run.
@@ -163,17 +169,24 @@ class Acting:
             ]
             try:
                 backend.expect(expected)
-            except Exception:
+            except Exception as error:
                 # It helps, and nothing depends on it.
-                log.exception("backend %s failed to get ready for its versions", name)
+                log.exception("%s", self._blame(backend, error, "get ready for versions"))
 
-    def _start(self, going: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._guarded(going, name), name=name)
+    def _blame(self, backend: Backend, error: Exception, doing: str) -> str:
+        return self._hooks.blame("longshore_backend", backend, error, doing)
+
+    def _start(
+        self, going: Coroutine[None, None, None], backend: Backend, name: str
+    ) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guarded(going, backend, name), name=name)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
 
-    async def _guarded(self, going: Coroutine[None, None, None], name: str) -> None:
+    async def _guarded(
+        self, going: Coroutine[None, None, None], backend: Backend, name: str
+    ) -> None:
         at_once = True
         try:
             async with self._slots:
@@ -184,9 +197,9 @@ class Acting:
             log.warning("%s: %s", name, error.message)
         except LongshoreError as error:
             log.warning("%s: %s", name, error.message)
-        except Exception:
+        except Exception as error:
             # A backend is a plugin: its bug must not end the loop. The next pass tries again.
-            log.exception("%s failed", name)
+            log.exception("%s", self._blame(backend, error, name))
         finally:
             if at_once:
                 self._kick()
@@ -204,7 +217,7 @@ class Acting:
             raise
         except Exception as error:
             errand.error = WorkloadFailed(
-                f"backend {backend.name} failed: {type(error).__name__}: {error}",
+                self._blame(backend, error, f"apply {workload.key}"),
                 hint="This is a defect of the backend's plugin; its trace is in Longshore's log.",
             )
             raise

@@ -85,7 +85,7 @@ class Collector:
                 await self.collect()
                 await self._free_as_they_go()
             except LongshoreError as error:
-                log.warning("collection failed: %s", error.message)
+                log.warning("collection failed: %s", error.traced)
             except Exception:
                 # Whatever a round trips over, the next one must come.
                 log.exception("collection failed")
@@ -177,6 +177,6 @@ class Collector:
                     "longshore_delete_image", image=version.image, settings=self._settings
                 )
         except LongshoreError as error:
-            log.warning("the image of %s stays for now: %s", version.key, error.message)
+            log.warning("the image of %s stays for now: %s", version.key, error.traced)
             return False
         return True

@@ -153,7 +153,7 @@ class Controller:
         )
         self.wake = self._demand.ask
         """Hear that requests wait for a version; cheap, and any number of times."""
-        self._acting = Acting(backends, table, self._demand, leadership, kick=self.kick)
+        self._acting = Acting(backends, hooks, table, self._demand, leadership, kick=self.kick)
         self.passes = 0
         """How many passes were completed."""
 
@@ -179,7 +179,9 @@ class Controller:
             asyncio.create_task(self._demand.run(), name="wakes"),
         ]
         tasks += [
-            asyncio.create_task(heed(backend, self.kick, self._interval), name=f"watch {name}")
+            asyncio.create_task(
+                heed(backend, self._hooks, self.kick, self._interval), name=f"watch {name}"
+            )
             for name, backend in self._backends.items()
         ]
         try:
@@ -207,7 +209,7 @@ class Controller:
             try:
                 await self.converge_once()
             except LongshoreError as error:
-                log.warning("controller pass failed: %s", error.message)
+                log.warning("controller pass failed: %s", error.traced)
             except Exception:
                 # Whatever a pass trips over, the next one must come.
                 log.exception("controller pass failed")

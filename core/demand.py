@@ -93,7 +93,7 @@ class Demand:
                     pass  # deleted meanwhile; the router lets go of those who wait
                 except LongshoreError as error:
                     # The next pass sees that somebody still waits.
-                    log.warning("%s cannot be woken: %s", key, error.message)
+                    log.warning("%s cannot be woken: %s", key, error.traced)
                 except Exception:
                     log.exception("%s cannot be woken", key)
 

@@ -19,6 +19,13 @@ class LongshoreError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.raised_by = ""
+        """The plugin that raised it, and in which hook; empty where none is known to have."""
+
+    @property
+    def traced(self) -> str:
+        """The message as a log has it: with the plugin that raised it, and the hook."""
+        return f"{self.message} ({self.raised_by})" if self.raised_by else self.message
 
 
 class InvalidInput(LongshoreError):

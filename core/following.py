@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from longshore.core.background import beside
 from longshore.core.convergence import endpoints_of
 from longshore.core.errors import LongshoreError, Unavailable
+from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Backend, Registry
 from longshore.core.publishing import Publisher, followed_route
@@ -47,11 +48,12 @@ def listed(backend: Backend) -> Source:
     return endpoints
 
 
-async def heed(backend: Backend, kick: Callable[[], None], pause: float) -> None:
+async def heed(backend: Backend, hooks: Hooks, kick: Callable[[], None], pause: float) -> None:
     """Pass a backend's hints on for ever.
 
     Args:
         backend: whose.
+        hooks: the plugins, one of which brought it.
         kick: called at each.
         pause: seconds before it is watched again, should the watching fail.
     """
@@ -59,9 +61,9 @@ async def heed(backend: Backend, kick: Callable[[], None], pause: float) -> None
         try:
             async for _ in backend.watch():
                 kick()
-        except Exception:
+        except Exception as error:
             # Without hints there still is a look every now and then.
-            log.exception("watching backend %s failed", backend.name)
+            log.exception("%s", hooks.blame("longshore_backend", backend, error, "watch"))
         await asyncio.sleep(pause)
 
 
@@ -132,14 +134,15 @@ class Following:
         self.applied = retiring
 
     @asynccontextmanager
-    async def running(self, backends: Sequence[Backend]) -> AsyncIterator[None]:
+    async def running(self, backends: Sequence[Backend], hooks: Hooks) -> AsyncIterator[None]:
         """Follow while the context is open.
 
         Args:
             backends: whose hints are heeded.
+            hooks: the plugins that brought them.
         """
         heeding = {
-            f"watch {number}": heed(each, self.kick, LOOK_EVERY)
+            f"watch {number}": heed(each, hooks, self.kick, LOOK_EVERY)
             for number, each in enumerate(backends)
         }
         async with beside({"following": self._loop(), **heeding}):

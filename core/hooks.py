@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pluggy
 
@@ -32,10 +32,19 @@ class Failure:
     """That one plugin raised instead of answering."""
 
     plugin: str
+    hook: str
     error: Exception
 
     def __str__(self) -> str:
-        return f"plugin {self.plugin} failed: {type(self.error).__name__}: {self.error}"
+        return blame(self.plugin, self.hook, self.error)
+
+
+class Named(Protocol):
+    """What plugins give at the start: a backend, a contract."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
 
 
 class Hooks:
@@ -51,10 +60,26 @@ class Hooks:
     ) -> None:
         self.manager = manager
         self._weights = dict(weights or {})
+        self._given: list[Answer] = []
 
     def weight(self, plugin: str) -> float:
         """Return the weight of a plugin's scores."""
         return self._weights.get(plugin, 1.0)
+
+    def blame(self, hook: str, given: Named, error: Exception, doing: str) -> str:
+        """Return that something failed which a plugin gave at the start: see ``blame`` below.
+
+        Args:
+            hook: the one that gave it.
+            given: what failed; what no plugin gave is called by its own name.
+            error: what it raised.
+            doing: what it was to do.
+        """
+        return blame(self.giver(given), hook, error, doing)
+
+    def giver(self, given: Named) -> str:
+        """Return which plugin gave something at the start; its own name where none did."""
+        return next((each.plugin for each in self._given if each.value is given), given.name)
 
     def implemented(self, hook: str) -> bool:
         """Return whether any plugin implements the hook."""
@@ -63,8 +88,8 @@ class Hooks:
     async def every(self, hook: str, **arguments: Any) -> tuple[list[Answer], list[Failure]]:
         """Ask all plugins; return the answers that are not None, and who failed.
 
-        ``LongshoreError`` is an answer meant for the user and passes through; any other exception
-        is logged with the plugin's name.
+        ``LongshoreError`` is an answer meant for the user and passes through, with a note of who
+        raised it; any other exception is logged with the names of plugin and hook.
         """
         answers, failures = [], []
         for impl in self._in_order(hook):
@@ -103,18 +128,20 @@ class Hooks:
         """Ask all plugins during the start, where a plugin that fails must stop it.
 
         Raises:
-            PluginFailed: naming the plugin.
+            PluginFailed: naming the plugin and the hook.
         """
         answers = []
         for impl in self._in_order(hook):
             try:
                 value = impl.function(*(arguments[name] for name in impl.argnames))
-            except LongshoreError:
+            except LongshoreError as error:
+                _note(impl, hook, error)
                 raise
             except Exception as error:
                 raise PluginFailed(impl.plugin_name, hook, error) from error
             if value is not None:
                 answers.append(Answer(impl.plugin_name, value))
+        self._given += answers
         return answers
 
     async def _ask(
@@ -124,11 +151,13 @@ class Hooks:
             value = impl.function(*(arguments[name] for name in impl.argnames))
             if inspect.isawaitable(value):
                 value = await value
-        except LongshoreError:
+        except LongshoreError as error:
+            _note(impl, hook, error)
             raise
         except Exception as error:
-            log.exception("plugin %s raised in %s", impl.plugin_name, hook)
-            return Failure(impl.plugin_name, error)
+            failure = Failure(impl.plugin_name, hook, error)
+            log.exception("%s", failure)
+            return failure
         return Answer(impl.plugin_name, value)
 
     def _caller(self, hook: str) -> pluggy.HookCaller:
@@ -142,10 +171,28 @@ class Hooks:
         yield from (impl for impl in impls if impl.trylast)
 
 
-def failed(hook: str, failures: Iterable[Failure]) -> list[Decision]:
+def blame(plugin: str, hook: str, error: Exception, doing: str = "") -> str:
+    """Return that a plugin failed, for logs and people: which, in which hook, and of what.
+
+    Args:
+        plugin: its name.
+        hook: the one that raised, or that gave what raised later.
+        error: what it raised.
+        doing: what that was to do meanwhile.
+    """
+    where = f"{hook} ({doing})" if doing else hook
+    return f"plugin {plugin} failed in {where}: {type(error).__name__}: {error}"
+
+
+def failed(failures: Iterable[Failure]) -> list[Decision]:
     """Return that plugins failed, as decisions: each reason of each plugin once."""
-    told = dict.fromkeys((each.plugin, str(each)) for each in failures)
-    return [Decision(hook=hook, plugin=plugin, outcome=None, why=why) for plugin, why in told]
+    told = dict.fromkeys((each.hook, each.plugin, str(each)) for each in failures)
+    return [Decision(hook=hook, plugin=plugin, outcome=None, why=why) for hook, plugin, why in told]
+
+
+def _note(impl: pluggy.HookImpl, hook: str, error: LongshoreError) -> None:
+    # Where it comes from another plugin that this one asked, that one is to be known.
+    error.raised_by = error.raised_by or f"plugin {impl.plugin_name} in {hook}"
 
 
 class PluginFailed(LongshoreError):
@@ -153,7 +200,7 @@ class PluginFailed(LongshoreError):
 
     def __init__(self, plugin: str, hook: str, error: Exception) -> None:
         super().__init__(
-            f"plugin {plugin} failed in {hook}: {type(error).__name__}: {error}",
+            blame(plugin, hook, error),
             hint=f'Mend the plugin, or disable it in plugins.toml: name = "{plugin}", '
             "enabled = false",
         )

@@ -28,10 +28,13 @@ async def resolve_image(
         InvalidInput: there is none.
         Unavailable: its registry does not answer.
     """
-    answer = await hooks.first("longshore_resolve_image", reference=reference, settings=settings)
+    answer, failures = await hooks.first_told(
+        "longshore_resolve_image", reference=reference, settings=settings
+    )
     if answer is None:
+        why = "".join(f": {each}" for each in failures)
         raise InvalidInput(
-            f"no plugin could find the image {reference!r}",
+            f"no plugin could find the image {reference!r}{why}",
             pointer="/image",
             hint="Enable a plugin that resolves images (the built-in one is called images), "
             "or see Longshore's log for why it failed.",
@@ -86,7 +89,7 @@ async def profile_image(
                 why="; ".join(f"{name}: {fact.source}" for name, fact in answer.value.items()),
             )
         )
-    decisions += failed("longshore_profile_image", failures)
+    decisions += failed(failures)
     return ImageProfile(image=image, facts=facts)
 
 

@@ -121,7 +121,7 @@ class Learner:
             try:
                 await self.look()
             except LongshoreError as error:
-                log.warning("what versions use cannot be measured: %s", error.message)
+                log.warning("what versions use cannot be measured: %s", error.traced)
             except Exception:
                 # Whatever a round trips over, the next one must come.
                 log.exception("what versions use cannot be measured")
@@ -184,8 +184,12 @@ class Learner:
                 self._add(ready[key], usage_of(replicas, gpus))
 
     async def _gpus(self) -> GpuUses:
-        answer = await self._hooks.first(HOOK)
-        return answer.value if answer else GpuUses(unread=f"no enabled plugin answers {HOOK}")
+        answer, failures = await self._hooks.first_told(HOOK)
+        if answer:
+            uses: GpuUses = answer.value
+            return uses
+        told = "; ".join(map(str, failures))
+        return GpuUses(unread=told or f"no enabled plugin answers {HOOK}")
 
     def _add(self, version: Version, usage: Usage) -> None:
         at = self._now()
@@ -241,7 +245,7 @@ class Learner:
                     await self._follow(registry, record.version, facts, asleep=asleep)
                 except LongshoreError as error:
                     # Its backend may be away, or a plugin object; others follow all the same.
-                    log.warning("the plan of %s stays as it is: %s", key, error.message)
+                    log.warning("the plan of %s stays as it is: %s", key, error.traced)
                     continue
             self._judged[key] = mark
 

@@ -61,7 +61,7 @@ async def plan_hardware(
     answer, failures = await hooks.first_told(
         "longshore_plan_hardware", version=spec, image=profile, nodes=nodes
     )
-    decisions += failed("longshore_plan_hardware", failures)
+    decisions += failed(failures)
     if answer is None:
         raise Unplanned(
             "no plugin planned the hardware for this version",
@@ -104,7 +104,8 @@ async def judge(
 def _weighted(hooks: Hooks, answer: Answer) -> float:
     if not isinstance(answer.value, int | float):
         raise Refused(
-            f"plugin {answer.plugin} scored a node with {answer.value!r}, which is no number",
+            f"plugin {answer.plugin} scored a node in longshore_score_node with "
+            f"{answer.value!r}, which is no number",
             hint="Mend the plugin, or disable it in plugins.toml.",
         )
     return min(max(float(answer.value), 0.0), 100.0) * hooks.weight(answer.plugin)

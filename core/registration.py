@@ -7,8 +7,8 @@ that a preflight and a registration take exactly the same way.
 from collections.abc import Mapping, Sequence
 
 from longshore.core.convergence import workload_of
-from longshore.core.errors import InvalidInput, Refused, StartRefused
-from longshore.core.hooks import Answer, Hooks, failed
+from longshore.core.errors import InvalidInput, LongshoreError, Refused, StartRefused
+from longshore.core.hooks import Answer, Hooks, PluginFailed, failed
 from longshore.core.images import profile_image, resolve_image
 from longshore.core.measures import Known, decided, facts_of, noted, nothing_known
 from longshore.core.names import VersionKey
@@ -150,8 +150,8 @@ class Registration:
                 hint=f"Enabled contracts: {_listing(self._contracts)}.",
             )
         tried = [spec.contract] if spec.contract else list(self._contracts)
-        detected = (self._contracts[name].value.detect(spec, profile) for name in tried)
-        found: list[Serving] = [each for each in detected if each is not None]
+        detected = (_detected(self._contracts[name], spec, profile) for name in tried)
+        found = [each for each in detected if each is not None]
         if not found:
             raise InvalidInput(
                 f"the image {spec.image!r} looks like none of the enabled contracts",
@@ -211,8 +211,8 @@ class Registration:
         ]
         filters_failed = (failure for each in judged for failure in each.filters_failed)
         scores_failed = (failure for each in judged for failure in each.scores_failed)
-        decisions += failed("longshore_filter_node", filters_failed)
-        decisions += failed("longshore_score_node", scores_failed)
+        decisions += failed(filters_failed)
+        decisions += failed(scores_failed)
         ranked = [
             RankedNode(name=each.node.node.name, score=each.score) for each in judged if each.fits
         ]
@@ -242,6 +242,16 @@ def by_name(what: str, answers: Sequence[Answer]) -> dict[str, Answer]:
             )
         found[name] = answer
     return found
+
+
+def _detected(contract: Answer, spec: VersionSpec, profile: ImageProfile) -> Serving | None:
+    try:
+        serving: Serving | None = contract.value.detect(spec, profile)
+    except LongshoreError:
+        raise
+    except Exception as error:
+        raise PluginFailed(contract.plugin, "longshore_contract", error) from error
+    return serving
 
 
 def _placed(version: Version, plan: HardwarePlan, nodes: Sequence[RankedNode]) -> Version:

@@ -8,6 +8,7 @@ import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from longshore.core.hooks import blame
 from longshore.router import ejection
 from longshore.router.errors import Busy, NotReady
 
@@ -179,13 +180,10 @@ def pick(version: "RoutedVersion", free: "Sequence[Replica]", now: float) -> "Re
             if any(picked is each for each in free):
                 return picked
             raise ValueError("it picked something that was not among the candidates")
-        except Exception:
+        except Exception as error:
             if now - version.complained_at > COMPLAIN_EVERY:
                 version.complained_at = now
-                log.exception(
-                    "balancer of plugin %s failed for %s; the replica with the fewest requests "
-                    "is taken instead",
-                    version.balancer_plugin,
-                    version.key,
-                )
+                doing = f"pick a replica of {version.key}"
+                told = blame(version.balancer_plugin, "longshore_balancer", error, doing)
+                log.exception("%s; the one with the fewest requests is taken instead", told)
     return min(free, key=lambda each: each.in_flight)

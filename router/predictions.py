@@ -46,7 +46,7 @@ def prediction_routes(
         strip: names of request headers that are not for containers.
     """
     router = APIRouter(prefix="/v1", tags=["predictions"])
-    uniform = Uniform(table, upstream, shadows, platform.contracts, strip)
+    uniform = Uniform(table, upstream, shadows, platform, strip)
 
     def relay(version: RoutedVersion, target: str, copy: Copy | None = None) -> Relay:
         return Relay(

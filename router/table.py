@@ -344,7 +344,7 @@ class Table:
             answer = await self._hooks.first("longshore_balancer", version=version)
         except LongshoreError as error:
             # The hook has no way to refuse a version, and its replicas must get their requests.
-            log.warning("a plugin gave no balancer for %s: %s", version.key, error.message)
+            log.warning("%s has no balancer: %s", version.key, error.traced)
             answer = None
         if answer is None:
             return RoutedVersion(route, None, "")

@@ -1,7 +1,7 @@
 """The platform's own uniform call: features in, predictions out, whatever the container speaks."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import to_json
@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from longshore.core.errors import InvalidInput, LongshoreError, Unavailable
+from longshore.core.front import Front
 from longshore.core.names import ModelName, VersionName
 from longshore.core.protocols import Contract
 from longshore.router.admission import Slot
@@ -67,7 +68,7 @@ class Uniform:
         table: where the versions are.
         upstream: the way to them.
         shadows: copies for other versions.
-        contracts: how to talk to them, by name.
+        front: how to talk to them.
         strip: names of request headers that are not for containers.
     """
 
@@ -76,13 +77,13 @@ class Uniform:
         table: Table,
         upstream: Upstream,
         shadows: Shadows,
-        contracts: Mapping[str, Contract],
+        front: Front,
         strip: Iterable[bytes],
     ) -> None:
         self._table = table
         self._upstream = upstream
         self._shadows = shadows
-        self._contracts = contracts
+        self._front = front
         self._strip = (*strip, *_OF_THE_ENVELOPE)
 
     async def predict(self, asked: PredictRequest, request: Request) -> Response:
@@ -127,7 +128,7 @@ class Uniform:
                 client.listen()
                 async with self._upstream.exchange(slot, outgoing) as answer:
                     theirs = await _read(slot, answer)
-            predictions = _decode(slot, self._contract(version), answer, theirs)
+            predictions = self._decoded(slot, answer, theirs)
         told = {"x-longshore-version": str(version.key)}
         if slot.held:
             slot.held.answering(self._table.clock())
@@ -145,7 +146,7 @@ class Uniform:
         self, version: RoutedVersion, features: JsonValue, scope: Scope
     ) -> tuple[HeadersFor, bytes]:
         """Return a request as the version's contract has it: what makes its headers, its body."""
-        body, content_type = _encode(self._contract(version), features)
+        body, content_type = self._encoded(version, features)
         headers = headers_for(scope, self._strip)
         described = [
             (b"content-type", content_type.encode()),
@@ -155,7 +156,7 @@ class Uniform:
 
     def _contract(self, version: RoutedVersion) -> Contract:
         name = version.route.version.serving.contract
-        contract = self._contracts.get(name)
+        contract = self._front.contracts.get(name)
         if contract is None:
             raise Unavailable(
                 f"{version.key} speaks the contract {name}, which no enabled plugin brings",
@@ -164,21 +165,46 @@ class Uniform:
             )
         return contract
 
+    def _encoded(self, version: RoutedVersion, features: JsonValue) -> tuple[bytes, str]:
+        contract = self._contract(version)
+        try:
+            return contract.encode(features)
+        except InvalidInput as error:
+            place = error.pointer
+            if not place.startswith("/features"):
+                place = "/features" + place
+            raise InvalidInput(error.message, pointer=place, hint=error.hint) from error
+        except Exception as error:
+            raise self._defect(contract, error) from error
+
+    def _decoded(self, slot: Slot, answer: Answer, body: bytes) -> JsonValue:
+        key, contract = slot.version.key, self._contract(slot.version)
+        if answer.status // 100 != 2:  # noqa: PLR2004 - the class of success
+            raise ContainerError(key, answer.status, body[:_EXCERPT].decode(errors="replace"))
+        kinds = (value for name, value in answer.headers if name == b"content-type")
+        try:
+            return contract.decode(body, next(kinds, b"").decode("latin-1"))
+        except ValueError as error:
+            replica = slot.replica.endpoint.replica
+            told = f"answered what the contract {contract.name} does not promise: {error}"
+            raise ReplicaFailed(key, replica, told) from error
+        except Exception as error:
+            raise self._defect(contract, error) from error
+
+    def _defect(self, contract: Contract, error: Exception) -> LongshoreError:
+        """Name the plugin that has a defect; what it said is for the log alone."""
+        hooks, doing = self._front.hooks, f"contract {contract.name}"
+        told = hooks.blame("longshore_contract", contract, error, doing)
+        log.error("%s", told, exc_info=error)
+        return LongshoreError(
+            f"plugin {hooks.giver(contract)} failed in longshore_contract ({doing}): "
+            f"{type(error).__name__}",
+            hint="This is a defect of the plugin; Longshore's log tells more.",
+        )
+
 
 def _target(version: RoutedVersion) -> str:
     return version.route.version.serving.predict_path
-
-
-def _encode(contract: Contract, features: JsonValue) -> tuple[bytes, str]:
-    try:
-        return contract.encode(features)
-    except InvalidInput as error:
-        place = error.pointer
-        if not place.startswith("/features"):
-            place = "/features" + place
-        raise InvalidInput(error.message, pointer=place, hint=error.hint) from error
-    except Exception as error:
-        raise _defect(contract, error) from error
 
 
 async def _read(slot: Slot, answer: Answer) -> bytes:
@@ -190,27 +216,3 @@ async def _read(slot: Slot, answer: Answer) -> bytes:
             told = f"answered more than {MOST_BUFFERED} bytes, too many to translate"
             raise ReplicaFailed(slot.version.key, replica, told)
     return bytes(held)
-
-
-def _decode(slot: Slot, contract: Contract, answer: Answer, body: bytes) -> JsonValue:
-    key = slot.version.key
-    if answer.status // 100 != 2:  # noqa: PLR2004 - the class of success
-        raise ContainerError(key, answer.status, body[:_EXCERPT].decode(errors="replace"))
-    content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
-    try:
-        return contract.decode(body, content_type.decode("latin-1"))
-    except ValueError as error:
-        replica = slot.replica.endpoint.replica
-        told = f"answered what the contract {contract.name} does not promise: {error}"
-        raise ReplicaFailed(key, replica, told) from error
-    except Exception as error:
-        raise _defect(contract, error) from error
-
-
-def _defect(contract: Contract, error: Exception) -> LongshoreError:
-    """Name the contract whose plugin has a defect; its trace is for the log."""
-    log.error("the contract %s failed", contract.name, exc_info=error)
-    return LongshoreError(
-        f"the contract {contract.name} failed: {type(error).__name__}",
-        hint="This is a defect of the plugin that brings it; Longshore's log tells more.",
-    )

@@ -302,7 +302,7 @@ async def routing(
         table.on_held = lambda key: reporter.hurry() if table.load(key).held == 1 else None
         await stack.enter_async_context(lookout.running())
         await stack.enter_async_context(reporter.running())
-        await stack.enter_async_context(following.running(list(backends.values())))
+        await stack.enter_async_context(following.running(list(backends.values()), hooks))
         leaving = Leaving(settings.stop_delay)
         app = build_router_app(
             front(settings, plugins), table, lookout, lambda: leaving.why or following.unready

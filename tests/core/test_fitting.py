@@ -150,10 +150,11 @@ async def test_a_filter_that_fails_leaves_doubt_and_a_score_that_fails_none(
     raising = '@hookimpl\ndef longshore_{}(node):\n    raise OSError("disk full")\n'
     image, here = profile(NO_NEED), node(**NONE)
     filtering = await found(image, here, folder=tmp_path, code=raising.format("filter_node"))
-    why = "plugin mine failed: OSError: disk full"
+    why = "plugin mine failed in longshore_filter_node: OSError: disk full"
     assert told(filtering.fits) == [("unknown", why)]
     assert filtering.failures == (why,)
     scoring = await found(image, here, folder=tmp_path, code=raising.format("score_node"))
+    why = "plugin mine failed in longshore_score_node: OSError: disk full"
     assert (told(scoring.fits), scoring.failures) == ([("fits", "")], (why,))
 
 
@@ -161,7 +162,7 @@ async def test_a_planner_that_fails_gives_way_to_the_next_and_is_named(tmp_path:
     code = '@hookimpl\ndef longshore_plan_hardware(version):\n    raise OSError("no")\n'
     answer = await found(profile(NO_NEED), node(**NONE), folder=tmp_path, code=code)
     assert told(answer.fits) == [("fits", "")]
-    assert answer.failures == ("plugin mine failed: OSError: no",)
+    assert answer.failures == ("plugin mine failed in longshore_plan_hardware: OSError: no",)
 
 
 @pytest.mark.parametrize("hook", ["plan_hardware(version)", "filter_node(node)"])

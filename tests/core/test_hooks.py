@@ -8,7 +8,7 @@ import pytest
 
 from longshore.core import hookspecs
 from longshore.core.errors import Refused, StartRefused
-from longshore.core.hooks import Hooks, PluginFailed
+from longshore.core.hooks import Failure, Hooks, PluginFailed, failed
 from longshore.core.hookspecs import hookimpl
 
 ASKED: Mapping[str, Any] = {"version": "v", "load": "l", "replicas": 1}
@@ -109,7 +109,7 @@ async def test_a_plugin_that_raises_is_named_and_passed_over(
     assert answer.plugin == "good"
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert record.getMessage() == "plugin broken raised in longshore_scale"
+    assert record.getMessage() == "plugin broken failed in longshore_scale: ZeroDivisionError: oh"
     assert record.exc_info
 
 
@@ -117,7 +117,9 @@ async def test_every_answer_and_every_failure_has_a_name() -> None:
     asked = hooks(one=Says(1), broken=Says(ZeroDivisionError("oh")), none=Says(None), two=Says(2))
     answers, failures = await asked.every("longshore_scale", **ASKED)
     assert [(answer.plugin, answer.value) for answer in answers] == [("one", 1), ("two", 2)]
-    assert [str(each) for each in failures] == ["plugin broken failed: ZeroDivisionError: oh"]
+    assert [str(each) for each in failures] == [
+        "plugin broken failed in longshore_scale: ZeroDivisionError: oh"
+    ]
 
 
 async def test_async_hooks_are_awaited_and_may_raise_too() -> None:
@@ -130,8 +132,24 @@ async def test_async_hooks_are_awaited_and_may_raise_too() -> None:
 async def test_a_refusal_meant_for_the_user_passes_through() -> None:
     asked = hooks(strict=Says(Refused("not today")), good=Says(2))
     for call in (asked.first, asked.every):
-        with pytest.raises(Refused, match="not today"):
+        with pytest.raises(Refused, match="not today") as caught:
             await call("longshore_scale", **ASKED)
+        assert caught.value.message == "not today"
+        assert caught.value.traced == "not today (plugin strict in longshore_scale)"
+
+
+def test_an_error_that_no_plugin_raised_is_traced_to_none() -> None:
+    assert Refused("not today").traced == "not today"
+
+
+def test_failures_are_decisions_each_reason_once() -> None:
+    one = Failure("a", "longshore_filter_node", OSError("disk full"))
+    other = Failure("a", "longshore_score_node", OSError("disk full"))
+    told = [(each.hook, each.plugin, each.outcome, each.why) for each in failed([one, one, other])]
+    assert told == [
+        (hook, "a", None, f"plugin a failed in {hook}: OSError: disk full")
+        for hook in ("longshore_filter_node", "longshore_score_node")
+    ]
 
 
 # --- chains ---------------------------------------------------------------------------------------
@@ -173,8 +191,21 @@ def test_at_the_start_a_plugin_that_raises_stops_it_by_name() -> None:
 
 
 def test_at_the_start_a_refusal_in_words_stays_as_it_is() -> None:
-    with pytest.raises(StartRefused, match="no licence"):
+    with pytest.raises(StartRefused, match="no licence") as caught:
         hooks(strict=Says(StartRefused("no licence"))).at_start("longshore_contract")
+    assert caught.value.raised_by == "plugin strict in longshore_contract"
+
+
+def test_what_fails_later_is_blamed_on_the_plugin_that_gave_it() -> None:
+    given, other = SimpleNamespace(name="theirs"), SimpleNamespace(name="theirs")
+    asked = hooks(first=Says(SimpleNamespace(name="x")), mine=Says(given))
+    asked.at_start("longshore_contract")
+    assert asked.giver(given) == "mine"
+    error = OSError("disk full")
+    assert asked.blame("longshore_contract", given, error, "decode") == (
+        "plugin mine failed in longshore_contract (decode): OSError: disk full"
+    )
+    assert asked.giver(other) == "theirs", "none gave it, so it stands for itself"
 
 
 # --- what is known --------------------------------------------------------------------------------

@@ -6,14 +6,18 @@ import click
 import pytest
 from click.testing import CliRunner
 from parts.memory_backend import MemoryBackend
+from parts.routed import hooks_of
 
+from longshore import hookimpl
 from longshore.core.errors import InvalidInput, Refused, StartRefused, Unavailable
+from longshore.core.hooks import PluginFailed
+from longshore.core.images import resolve_image
 from longshore.core.names import VersionKey
 from longshore.core.plugins import BUILT_IN, Plugins, build_plugins
 from longshore.core.plugins_file import PluginsFile, read_plugins_file
 from longshore.core.registration import Registration
 from longshore.core.settings import Settings
-from longshore.core.types import Decision, Node, Version, VersionSpec
+from longshore.core.types import Decision, Image, Node, Version, VersionSpec
 
 KEY = VersionKey("iris", "1")
 IMAGES = """
@@ -30,6 +34,16 @@ PLACING = {
     *("contracts", "hardware_plan", "fit", "architecture", "gpu_class", "numa", "image_locality"),
     "spreading",
 }
+
+
+class Broken:
+    """A plugin that cannot find images."""
+
+    name = "broken"
+
+    @hookimpl
+    def longshore_resolve_image(self) -> Image:
+        raise OSError("disk full")
 
 
 class Nodes(MemoryBackend):
@@ -157,7 +171,47 @@ def longshore_plan_hardware(version):
     assert len(names(version)) == 3
     for hook in ("profile_image", "filter_node", "plan_hardware", "score_node"):
         told = decisions[f"longshore_{hook}", "p1"]
-        assert (told.outcome, told.why) == (None, "plugin p1 failed: OSError: disk full")
+        why = f"plugin p1 failed in longshore_{hook}: OSError: disk full"
+        assert (told.outcome, told.why) == (None, why)
+
+
+async def test_an_image_that_no_plugin_finds_tells_which_failed(tmp_path: Path) -> None:
+    hooks = hooks_of(Broken())
+    with pytest.raises(InvalidInput) as caught:
+        await resolve_image(hooks, Settings(), "localhost:5001/iris:1", [])
+    assert caught.value.message == (
+        "no plugin could find the image 'localhost:5001/iris:1': "
+        "plugin broken failed in longshore_resolve_image: OSError: disk full"
+    )
+    with pytest.raises(InvalidInput) as caught:
+        await resolve_image(hooks_of(), Settings(), "iris:1", [])
+    assert caught.value.message == "no plugin could find the image 'iris:1'"
+
+
+async def test_a_contract_that_fails_to_detect_is_named(tmp_path: Path) -> None:
+    code = """
+class Broken:
+    name = "theirs"
+
+    def detect(self, spec, image):
+        raise OSError("disk full")
+
+@hookimpl
+def longshore_contract():
+    return Broken()
+"""
+    with pytest.raises(PluginFailed) as caught:
+        await plan(tmp_path, code)
+    assert caught.value.message == "plugin p1 failed in longshore_contract: OSError: disk full"
+
+
+async def test_a_score_that_is_no_number_is_refused_by_name(tmp_path: Path) -> None:
+    code = "@hookimpl\ndef longshore_score_node(node):\n    return 'good'\n"
+    with pytest.raises(Refused) as caught:
+        await plan(tmp_path, code)
+    assert caught.value.message == (
+        "plugin p1 scored a node in longshore_score_node with 'good', which is no number"
+    )
 
 
 async def test_nobody_fits_names_every_node_and_who_objected(tmp_path: Path) -> None:

@@ -131,6 +131,25 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await registry.close()
 
 
+@pytest.mark.parametrize("there", [True, False])
+async def test_why_no_plugin_tells_of_gpus_is_kept(world: World, *, there: bool) -> None:
+    class Broken:
+        @hookimpl
+        def longshore_measure_gpus(self) -> GpuUses:
+            raise OSError("no driver")
+
+    world.hooks.manager.unregister(name="gpus")
+    told = "no enabled plugin answers longshore_measure_gpus"
+    if there:
+        world.hooks.manager.register(Broken(), name="broken")
+        told = "plugin broken failed in longshore_measure_gpus: OSError: no driver"
+    await world.ready(planned(version(), HardwarePlan(gpu_count=1)))
+    world.backend.use(500, gpus=("A",))
+    await world.look()
+    (found,) = await world.registry.measures()
+    assert found.gpu_memory_unread.endswith(f" is not known: {told}")
+
+
 async def test_the_most_that_was_seen_is_kept_and_told_in_the_plan(world: World) -> None:
     await world.ready(planned(version(), HardwarePlan(memory_mib=1000)))
     for mib in (500, 950, 700):

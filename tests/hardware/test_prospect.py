@@ -231,11 +231,15 @@ def longshore_profile_node(node):
     arguments = ("hardware", "report", push("small", SKLEARN), *options)
     with terminal(*arguments, url=NOWHERE, columns=100) as shown:
         assert shown.end() == 0
-    for why in ("no plan", "disk full", "no profile"):
-        assert f"Warning: plugin p1 failed: OSError: {why}\n" in shown.shown
+    for why in (
+        "longshore_plan_hardware: OSError: no plan",
+        "longshore_filter_node: OSError: disk full",
+        "longshore_profile_node: OSError: no profile",
+    ):
+        assert f"Warning: plugin p1 failed in {why}\n" in shown.shown
     assert "Traceback" not in shown.shown
     assert "\x1b[33munknown\x1b[0m" in shown.shown
-    assert shown.shown.rstrip().endswith("plugin p1 failed: OSError: disk full")
+    assert shown.shown.rstrip().endswith("in longshore_filter_node: OSError: disk full")
 
 
 def test_without_a_plan_what_is_known_is_told(push: Any, tmp_path: Path) -> None:

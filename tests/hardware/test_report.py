@@ -157,7 +157,8 @@ def test_logins_and_plugins_come_from_the_configuration(
     assert ended.exit_code == 0, ended.stderr
     assert "licence" in ended.stdout
     assert "MIT" in ended.stdout
-    assert "Warning: plugin failing failed: OSError: disk full" in ended.stderr
+    why = "Warning: plugin failing failed in longshore_profile_image: OSError: disk full"
+    assert why in ended.stderr
     assert "scikit-learn" not in ended.stdout
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from longshore.core.errors import Unavailable, WorkloadFailed
+from longshore.core.errors import Unavailable
 from longshore.core.names import VersionKey
 from longshore.core.types import (
     Address,
@@ -28,7 +28,7 @@ class MemoryBackend:
     name: str = "engine"
     state: ReplicaState = ReplicaState.READY
     """What new replicas are."""
-    failing: WorkloadFailed | None = None
+    failing: Exception | None = None
     away: bool = False
     slow: float = 0.0
     """Seconds that apply takes."""

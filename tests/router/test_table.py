@@ -12,7 +12,7 @@ import pytest
 from parts.replica import Replica
 from parts.routed import hooks_of, model_route, route
 
-from longshore.core.errors import NotFound
+from longshore.core.errors import NotFound, Refused
 from longshore.core.hookspecs import hookimpl
 from longshore.core.names import VersionKey
 from longshore.core.types import State, Version
@@ -213,9 +213,26 @@ async def test_a_balancer_that_fails_is_named_and_replaced(
         slots = [Slot(table, table.choose("iris")).__enter__() for _ in range(4)]
     taken = Counter(each.replica.endpoint.replica for each in slots)
     assert taken == {each.id: 2 for each in replicas}
-    [told] = [each for each in caplog.records if "balancer" in each.message]
-    assert "spy" in told.message
-    assert "iris:1" in told.message
+    [told] = [each.message for each in caplog.records if "balancer" in each.message]
+    failed = "plugin spy failed in longshore_balancer (pick a replica of iris:1): "
+    assert told.startswith(failed)
+    assert told.endswith("; the one with the fewest requests is taken instead")
+
+
+async def test_a_plugin_that_refuses_a_balancer_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Strict:
+        name = "strict"
+
+        @hookimpl
+        def longshore_balancer(self) -> None:
+            raise Refused("not today")
+
+    table = Table(hooks_of(Strict()))
+    await table.update(model_route(route(Replica())))
+    assert table.choose("iris").balancer is None
+    assert "iris:1 has no balancer: not today (plugin strict in longshore_balancer)" in caplog.text
 
 
 async def test_a_table_without_any_balancer_takes_the_least_busy() -> None:

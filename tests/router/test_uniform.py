@@ -132,9 +132,10 @@ async def test_a_contract_with_a_defect_is_named(
         replica = await router.serving()
         answer = await ask(router)
         assert answer.status_code == 500
-        assert "the contract generic failed" in answer.json()["detail"]
+        told = "failed in longshore_contract (contract generic): KeyError"
+        assert answer.json()["detail"] == f"plugin generic {told}"
         assert "secret" not in answer.text
-        assert "secret-of-the-inside" in caplog.text
+        assert f"plugin generic {told}: 'secret-of-the-inside'" in caplog.text
         assert not replica.requests
 
 

@@ -1,10 +1,16 @@
 """Plugins change, scale and hear of what passes do, and one that raises takes nothing down."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
 from examples_of import version
 from parts.controlled import IRIS, World
+from parts.memory_backend import MemoryBackend
 
-from longshore import Event, Load, ScaleWish, Version, Workload, hookimpl
+from longshore import Backend, Event, Load, ScaleWish, Version, Workload, hookimpl
+from longshore.core.errors import Refused
+from longshore.core.following import heed
 from longshore.core.types import State
 
 
@@ -106,4 +112,67 @@ async def test_a_plugin_that_raises_is_named_and_takes_nothing_down(
     await world.registry.add_version(version(scaling={"min": 1, "max": 3}), [])
     await world.passes()
     assert (await world.status()).state is State.READY
-    assert "plugin broken-plugin raised in longshore_scale" in caplog.text
+    assert "plugin broken-plugin failed in longshore_scale: RuntimeError: broken" in caplog.text
+
+
+class Gives:
+    """A plugin that is called otherwise than the backend that it brings."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    @hookimpl
+    def longshore_backend(self) -> Backend:
+        return self.backend
+
+
+async def test_a_backend_with_a_defect_is_told_by_its_plugin_and_hook(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.hooks.manager.register(Gives(world.backend), name="acme")
+    world.hooks.at_start("longshore_backend", settings=None)
+    await world.registry.add_version(version(), [])
+    world.backend.failing = KeyError("Id")
+    await world.passes()
+    told = "plugin acme failed in longshore_backend (apply iris:1): KeyError: 'Id'"
+    status = await world.status()
+    assert (status.state, status.reason) == (State.FAILED, told)
+    assert "defect" in status.hint
+    assert told in caplog.text
+
+
+async def test_a_backend_that_cannot_be_watched_is_told_by_its_plugin_and_hook(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Blind(MemoryBackend):
+        async def watch(self) -> AsyncIterator[None]:
+            if not self.running:
+                raise OSError("no events")
+            yield
+
+    backend = Blind()
+    world.hooks.manager.register(Gives(backend), name="acme")
+    world.hooks.at_start("longshore_backend", settings=None)
+    watching = asyncio.create_task(heed(backend, world.hooks, world.controller.kick, 60))
+    await asyncio.sleep(0.01)
+    assert not watching.done()
+    watching.cancel()
+    assert "plugin acme failed in longshore_backend (watch): OSError: no events" in caplog.text
+
+
+async def test_a_pass_that_a_plugin_refuses_names_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Strict:
+        @hookimpl
+        def longshore_customize_workload(self) -> Workload:
+            raise Refused("not today")
+
+    world.hooks.manager.register(Strict(), name="strict")
+    await world.registry.add_version(version(), [])
+    async with world.controller.running():
+        await asyncio.sleep(0.2)
+    assert (
+        "controller pass failed: not today (plugin strict in longshore_customize_workload)"
+        in caplog.text
+    )

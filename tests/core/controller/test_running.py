@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from examples_of import NOON, version
 from parts.controlled import IRIS, World
 
@@ -48,11 +49,15 @@ async def test_backends_hear_of_all_that_may_run_also_of_what_sleeps(world: Worl
     assert world.backend.expected == {VersionKey("tulips", "1"): 0}
 
 
-async def test_a_backend_that_fails_to_get_ready_is_no_versions_fault(world: World) -> None:
+async def test_a_backend_that_fails_to_get_ready_is_no_versions_fault(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.backend.expecting_fails = True
     await world.registry.add_version(version(), [])
     await world.passes()
     assert (await world.status()).state is State.READY
+    told = "plugin engine failed in longshore_backend (get ready for versions): RuntimeError"
+    assert told in caplog.text
 
 
 async def test_everything_lost_but_sql_comes_back(world: World) -> None:
