@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from longshore.core.cpus import level_of
 from longshore.core.gpus import IN_A_CLUSTER, Gpu, driver_of, gpus_of, lacking
+from longshore.core.quantities import memory
 from longshore.core.types import Confidence, HardwarePlan, ImageProfile, NodeProfile, VersionSpec
 
 _NOT_COUNTED = "which GPUs it has is not known"
@@ -86,7 +87,7 @@ def _unknown_kinds(
     plan: HardwarePlan, gpus: Sequence[Gpu], node: NodeProfile
 ) -> Iterator[tuple[str, str]]:
     if plan.gpu_mem_floor_mib and any(each.memory_mib is None for each in gpus):
-        needed = f"{plan.gpu_mem_floor_mib} MiB of each are needed"
+        needed = f"{memory(plan.gpu_mem_floor_mib)} of each are needed"
         why = _unread(node, "memory_total_mib")
         yield f"the memory of its GPUs is not known, and {needed}", why
     if plan.gpu_code and any(each.capability is None for each in gpus):

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from longshore.core.names import VersionKey
+from longshore.core.quantities import memory
 from longshore.core.types import (
     Confidence,
     Decision,
@@ -288,12 +289,17 @@ def decided(
             plugin=plugin,
             outcome={name: now for name, (_, now) in told.items()},
             inputs={name: was for name, (was, _) in told.items()},
-            why="; ".join(f"{fact.value} MiB: {fact.source}" for fact in facts.values()),
+            why="; ".join(f"{_amount(fact)}: {fact.source}" for fact in facts.values()),
         ),
     )
 
 
 _TOLD = ("memory_measured_mib", "gpu_mem_measured_mib", "gpu_mem_floor_mib")
+
+
+def _amount(fact: Evidence) -> str:
+    number = _number(fact)
+    return str(fact.value) if number is None else memory(number)
 
 
 def _number(fact: Evidence | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Amounts of CPU and memory as people write them, kept in one canonical spelling."""
+"""Amounts of CPU and memory: as people write them, kept in one canonical spelling, and told."""
 
 import math
 import re
@@ -14,6 +14,8 @@ _MEMORY = re.compile(rf"{_NUMBER}\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
 _MOST_MILLICORES = 10**9
 _MOST_MEBIBYTES = 2**40
 _POWER = {"k": 1, "m": 2, "g": 3, "t": 4}
+_UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+_CORE = 1000
 
 
 def millicores(text: str) -> int:
@@ -51,6 +53,35 @@ def mebibytes(text: str) -> int:
     if amount > _MOST_MEBIBYTES:
         raise ValueError(f"{text!r} is more memory than any machine has")
     return math.ceil(amount)
+
+
+def cores(amount: int) -> str:
+    """Return millicores as people read them: ``"0.5 cores"``, ``"1 core"``, ``"2 cores"``."""
+    return f"{amount / _CORE:g} core{'s' * (amount != _CORE)}"
+
+
+def size(number: int) -> str:
+    """Return bytes as people read them, in a unit that leaves few digits: ``"1.5 GiB"``."""
+    for unit, length in _UNITS:
+        if number >= length:
+            return f"{number / length:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{number} B"
+
+
+def memory(mib: int) -> str:
+    """Return mebibytes as people read them: ``"512 MiB"``, ``"1.5 GiB"``."""
+    return size(mib << 20)
+
+
+def memories(*mib: int | None) -> tuple[str, ...]:
+    """Return amounts that stand beside each other, so that different ones never read alike.
+
+    Args:
+        mib: mebibytes; None is told as nothing.
+    """
+    known = {each for each in mib if each is not None}
+    alike = len({memory(each) for each in known}) < len(known)
+    return tuple("" if each is None else f"{each:,} MiB" if alike else memory(each) for each in mib)
 
 
 def _canonical_cpu(value: object) -> object:

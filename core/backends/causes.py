@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from longshore.core.errors import WorkloadFailed
+from longshore.core.quantities import memory
 from longshore.core.settings import RegistryLogin
 
 _READ_ONLY = re.compile(
@@ -86,7 +87,7 @@ def why_ended(
         oom: it was killed for want of memory.
         error: what the engine could not do for it.
     """
-    limit = f"{memory_mib} MiB" if memory_mib else ""
+    limit = memory(memory_mib) if memory_mib else ""
     if oom:
         return f"out of memory: killed at its limit of {limit}" if limit else "out of memory"
     if exit_code == _KILLED:

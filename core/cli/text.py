@@ -3,6 +3,7 @@
 import re
 from datetime import datetime
 
+from longshore.core import quantities
 from longshore.core.types import Progress, utc_now
 
 # Whole escape sequences first, so that nothing of them is left to read; then every other character
@@ -46,10 +47,7 @@ def moment(when: datetime) -> str:
 
 def size(number: int) -> str:
     """Return a number of bytes in a unit that leaves few digits."""
-    for unit, length in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if number >= length:
-            return f"{number / length:.1f} {unit}"
-    return f"{number} B"
+    return quantities.size(number)
 
 
 def progress(done: Progress) -> str:

@@ -1,5 +1,6 @@
 """Rules ``threads`` and ``gpu-hidden``: what hardware asks of a container's environment."""
 
+from longshore.core.quantities import cores
 from longshore.core.types import HardwarePlan
 from longshore.hardware.facts.threads import thread_facts
 from longshore.hardware.rules.known import Known, ruled
@@ -31,12 +32,13 @@ def threads(known: Known, plan: HardwarePlan) -> HardwarePlan:
     taken = {**known.config.env, **known.spec.env}
     env = {name: str(number) for name in THREADS if name not in taken}
     kept = [f"{name}={taken[name][:32]}" for name in THREADS if name in taken]
-    evidence = f"{plan.cpu_millicores}m CPU for {workers} worker process{'es' * (workers > 1)}"
+    limit, processes = cores(plan.cpu_millicores), f"{workers} worker process{'es' * (workers > 1)}"
+    evidence = f"{limit} for {processes}"
     evidence += f" ({source})" if source else ""
     evidence += f"; left as set: {', '.join(kept)}" if kept else ""
     warnings = [
-        f"{name}={taken[name][:32]} starts more threads than the CPU limit of "
-        f"{plan.cpu_millicores}m has cores for {workers} worker process{'es' * (workers > 1)}"
+        f"{name}={taken[name][:32]} starts more threads than fit the CPU limit of {limit} with "
+        f"{processes}"
         for name in THREADS
         if _number(taken.get(name, "")) > number
     ]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from longshore.core.quantities import memory
 from longshore.core.types import HardwarePlan
 from longshore.hardware.rules.known import Known, ruled
 from longshore.hardware.rules.weights import Weights, split_over, weights_of, words_of
@@ -68,14 +69,14 @@ def estimate(known: Known, plan: HardwarePlan) -> HardwarePlan:
     each = -(-whole // share)
     largest = max((gpu.memory_mib for _, gpu in known.gpus if gpu.memory_mib), default=None)
     if cache and largest is not None and each > largest and weights.mib // share <= largest:
-        why = f"the largest GPU has {largest} MiB, which may be too little for {told}"
+        why = f"the largest GPU has {memory(largest)}, which may be too little for {told}"
         return ruled(plan, RULE, "unknown", f"GPU memory: {told}", warnings=[why], changes=changes)
     return ruled(plan, RULE, "pass", f"GPU memory: {told}", changes=changes)
 
 
 def _in_words(weights: Weights) -> str:
     size = "" if weights.sure else ", by their size on disk"
-    return f"weights of {weights.mib} MiB ({weights.where}{size})"
+    return f"weights of {memory(weights.mib)} ({weights.where}{size})"
 
 
 def _cache(known: Known, weights: Weights) -> _Cache | None:
@@ -94,8 +95,8 @@ def _cache(known: Known, weights: Weights) -> _Cache | None:
     mib = -(-size // _MIB)
     return _Cache(
         mib,
-        f"key-value cache of {mib} MiB (2 x {layers} layers x {heads} heads x {width} x {bytes_} "
-        f"bytes, {type_}, of /{path}; x {tokens} tokens, {tokens_by}; x {sequences} "
+        f"key-value cache of {memory(mib)} (2 x {layers} layers x {heads} heads x {width} x "
+        f"{bytes_} bytes, {type_}, of /{path}; x {tokens} tokens, {tokens_by}; x {sequences} "
         f"sequence{'s' * (sequences > 1)}, {by})",
     )
 

@@ -1,5 +1,6 @@
 """Rule ``gpu-target``: whether a version gets GPUs, and how many."""
 
+from longshore.core.quantities import memories, memory
 from longshore.core.types import HardwarePlan
 from longshore.hardware.rules.known import Known, ruled
 from longshore.hardware.rules.weights import split_over, weights_of
@@ -61,11 +62,12 @@ def _required(known: Known, plan: HardwarePlan, source: str) -> HardwarePlan:
 def _optional(known: Known, plan: HardwarePlan, source: str) -> HardwarePlan:
     weights, may = weights_of(known), f"the image may use a GPU ({source})"
     if weights is None or weights.mib < known.gpu_from_mib:
-        size = f"weights of {weights.mib} MiB" if weights else "no weights in the image"
-        evidence = f"{may}; {size}, and without a word a GPU is given from {known.gpu_from_mib} MiB"
+        has, given_from = memories(weights.mib if weights else None, known.gpu_from_mib)
+        size = f"weights of {has}" if weights else "no weights in the image"
+        evidence = f"{may}; {size}, and without a word a GPU is given from {given_from}"
         why = f"{may}, and gets none as none was asked for"
         return ruled(plan, _RULE, "pass", evidence, warnings=[why])
-    evidence = f"{may}; weights of {weights.mib} MiB ({weights.where})"
+    evidence = f"{may}; weights of {memory(weights.mib)} ({weights.where})"
     if not known.candidates:
         why = f"{evidence} would be served better by a GPU, and no node has one"
         return ruled(plan, _RULE, "pass", evidence, warnings=[why])

@@ -6,6 +6,7 @@ They go by the plan alone, besides, so that a plan can follow what was measured 
 from collections.abc import Mapping
 
 from longshore.core.measures import GPU_MEMORY, MEMORY
+from longshore.core.quantities import memories
 from longshore.core.types import Evidence, HardwarePlan, VersionSpec
 from longshore.hardware.rules.affinity import terms
 from longshore.hardware.rules.known import SURE, Known, ruled
@@ -47,15 +48,15 @@ def _of_memory(plan: HardwarePlan, facts: Mapping[str, Evidence]) -> HardwarePla
     if fact is None or not isinstance(fact.value, int):
         return plan
     used, limit = fact.value, plan.memory_mib
-    told = f"{used} MiB, {fact.source}"
-    if plan.memory_estimate_mib is not None:
-        told += f"; estimated {plan.memory_estimate_mib} MiB"
+    use, most, estimated = memories(used, limit, plan.memory_estimate_mib)
+    told = f"{use}, {fact.source}"
+    told += f"; estimated {estimated}" if estimated else ""
     changes = {"memory_measured_mib": used}
     if limit is None or used <= limit * CLOSE:
-        told += f"; limit {limit} MiB" if limit is not None else ""
+        told += f"; limit {most}" if most else ""
         return ruled(plan, MEMORY_RULE, "pass", told, changes=changes)
     where = "below" if used > limit else "close to"
-    why = f"{_MARK}the memory limit of {limit} MiB is {where} what a replica used: {told}"
+    why = f"{_MARK}the memory limit of {most} is {where} what a replica used: {told}"
     return ruled(plan, MEMORY_RULE, "unknown", told, warnings=[why], changes=changes)
 
 
@@ -67,28 +68,34 @@ def _of_gpus(
     if not plan.gpu_count or fact is None or not isinstance(fact.value, int):
         return plan
     used, wish = fact.value, spec.resources.gpu_memory_mib
-    told = f"{used} MiB of each GPU, {fact.source}"
-    if plan.gpu_mem_estimate_mib is not None:
-        told += f"; estimated {plan.gpu_mem_estimate_mib} MiB"
+    use, estimated, asked, most = memories(used, plan.gpu_mem_estimate_mib, wish, largest)
+    told = f"{use} of each GPU, {fact.source}"
+    told += f"; estimated {estimated}" if estimated else ""
     changes = {"gpu_mem_measured_mib": used}
     if plan.gpu_mem_takes_all:
         told += f"; {plan.gpu_mem_takes_all} takes a share of any GPU, so less may do"
         return ruled(plan, GPU_RULE, "pass", told, changes=changes)
     if wish is not None:
         if wish >= used:
-            return ruled(plan, GPU_RULE, "pass", f"{told}; {wish} MiB asked for", changes=changes)
-        why = f"{_MARK}GPUs of {wish} MiB were asked for, and a replica used {told}"
+            return ruled(plan, GPU_RULE, "pass", f"{told}; {asked} asked for", changes=changes)
+        why = f"{_MARK}GPUs of {asked} were asked for, and a replica used {told}"
         return ruled(plan, GPU_RULE, "unknown", told, warnings=[why], changes=changes)
-    return _floor(plan, told, used, largest, sure=fact.confidence in SURE)
+    too_large = f"{told}; the largest GPU has {most}" if largest and used > largest else ""
+    return _floor(plan, told, used, too_large, sure=fact.confidence in SURE)
 
 
-def _floor(
-    plan: HardwarePlan, told: str, used: int, largest: int | None, *, sure: bool
-) -> HardwarePlan:
-    """Ask for as much of each GPU as was used, if it ran with the same settings."""
+def _floor(plan: HardwarePlan, told: str, used: int, too_large: str, *, sure: bool) -> HardwarePlan:
+    """Ask for as much of each GPU as was used, if it ran with the same settings.
+
+    Args:
+        plan: the plan.
+        told: what was used.
+        used: the same in mebibytes.
+        too_large: what was used and is there, where no GPU has as much; empty where one has.
+        sure: whether it ran with the same settings.
+    """
     changes = {"gpu_mem_measured_mib": used}
-    fits = largest is None or used <= largest
-    too_large = f"{told}; the largest GPU has {largest} MiB"
+    fits = not too_large
     if not sure:
         if fits:
             return ruled(plan, GPU_RULE, "pass", told, changes=changes)

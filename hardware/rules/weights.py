@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from longshore.core.quantities import memories
 from longshore.core.types import HardwarePlan
 from longshore.hardware.rules.known import SURE, Known, ruled
 
@@ -100,21 +101,20 @@ def gpu_memory(known: Known, plan: HardwarePlan) -> HardwarePlan:
     share = max(parts, plan.gpu_count)
     floor = wish if wish is not None else -(-weights.mib // share) if weights else None
     sure = wish is not None or (weights is not None and weights.sure)
-    told = f"{wish} MiB asked for" if wish is not None else ""
-    if weights:
-        split = f", over {share} GPUs" if share > 1 else ""
-        told = "; ".join(
-            filter(None, [told, f"weights of {weights.mib} MiB{split} ({weights.where})"])
-        )
     sizes = [gpu.memory_mib for _, gpu in known.gpus]
     largest = max((size for size in sizes if size is not None), default=None)
+    asked, has, most = memories(wish, weights.mib if weights else None, largest)
+    told = f"{asked} asked for" if asked else ""
+    if weights:
+        split = f", over {share} GPUs" if share > 1 else ""
+        told = "; ".join(filter(None, [told, f"weights of {has}{split} ({weights.where})"]))
     changes = {"gpu_mem_floor_mib": floor if sure else None}
     if largest is None or floor is None:
         # The scheduler, or the engine, finds out.
         none = "the memory of no GPU is known" if sizes else "no node has a GPU"
         evidence = f"{told}; {none}"
         return ruled(plan, "gpu-memory", "unknown", evidence, warnings=warnings, changes=changes)
-    evidence = f"{told}; the largest GPU has {largest} MiB"
+    evidence = f"{told}; the largest GPU has {most}"
     if floor <= largest or None in sizes:
         return ruled(plan, "gpu-memory", "pass", evidence, warnings=warnings, changes=changes)
     if not sure:
@@ -148,8 +148,9 @@ def _conflicts(
         )
     share = -(-weights.mib // max(parts, plan.gpu_count))
     if wish is not None and wish < share:
+        asked, taken = memories(wish, share)
         yield (
-            f"GPUs of {wish} MiB were asked for, and the weights take {share} MiB of each "
+            f"GPUs of {asked} were asked for, and the weights take {taken} of each "
             f"({weights.where})"
         )
 
@@ -159,10 +160,10 @@ def memory(known: Known, plan: HardwarePlan) -> HardwarePlan:
     weights = weights_of(known)
     if weights is None or plan.gpu_count or plan.memory_mib is None:
         return plan
-    evidence = f"limit {plan.memory_mib} MiB; weights of {weights.mib} MiB ({weights.where})"
+    limit, has = memories(plan.memory_mib, weights.mib)
+    told = f"weights of {has} ({weights.where})"
+    evidence = f"limit {limit}; {told}"
     if weights.mib < plan.memory_mib:
         return ruled(plan, "memory", "pass", evidence)
-    why = (
-        f"the memory limit of {plan.memory_mib} MiB may be too little for {evidence.split('; ')[1]}"
-    )
+    why = f"the memory limit of {limit} may be too little for {told}"
     return ruled(plan, "memory", "unknown", evidence, warnings=[why])

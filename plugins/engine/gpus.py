@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from longshore.core.errors import WorkloadFailed
 from longshore.core.gpus import Gpu, gpus_of, meets
 from longshore.core.numa import cpu_list, numa_nodes_of
+from longshore.core.quantities import memory as told_memory
 from longshore.core.types import NodeProfile, Workload
 
 GPUS = "io.longshore.gpus"
@@ -172,7 +173,7 @@ def choose(workload: Workload, node: NodeProfile, held: Collection[str]) -> Devi
         key=lambda each: (each.memory_mib or 0, each.uuid),
     )
     if len(free) < workload.gpu_count:
-        of = f" of {floor} MiB or more" if floor else ""
+        of = f" of {told_memory(floor)} or more" if floor else ""
         one = workload.gpu_count == 1
         needed, verb = ("1 GPU", "is") if one else (f"{workload.gpu_count} GPUs", "are")
         raise WorkloadFailed(

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from longshore.core.errors import Unavailable
+from longshore.core.quantities import size
 
 CALL_TIMEOUT = 60.0
 """Seconds for a call that the engine answers at once when it is well."""
@@ -151,7 +152,7 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     async for piece in response.content.iter_any():
         content += piece
         if len(content) > MOST_BYTES:
-            raise EngineError(0, f"the engine's answer is larger than {MOST_BYTES >> 20} MiB")
+            raise EngineError(0, f"the engine's answer is larger than {size(MOST_BYTES)}")
     return bytes(content)
 
 
@@ -165,7 +166,7 @@ async def json_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, An
     async for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
         if len(rest) > LONGEST_LINE:
-            raise EngineError(0, f"the engine sent a line of more than {LONGEST_LINE >> 20} MiB")
+            raise EngineError(0, f"the engine sent a line of more than {size(LONGEST_LINE)}")
         for line in lines:
             if line.strip():
                 yield _parse(line)

@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
+from longshore.core.quantities import size
 from longshore.core.types import Confidence, Evidence, NodeReport, utc_now
 from longshore.plugins.kubernetes.client import Client
 from longshore.plugins.kubernetes.kinds import LEASE, POD, Json
@@ -120,7 +121,7 @@ def report_of(lease: Json, now: datetime) -> NodeReport:
     text = (lease["metadata"].get("annotations") or {}).get(ANNOTATION) or ""
     written = text.encode(errors="replace")
     if len(written) > MOST_BYTES:
-        raise Malformed(f"its facts are more than {MOST_BYTES >> 10} KiB")
+        raise Malformed(f"its facts are more than {size(MOST_BYTES)}")
     try:
         read_at = moment(spec.get("renewTime"))
     except ValueError as error:
@@ -213,6 +214,6 @@ def _written(facts: Mapping[str, Evidence]) -> str:
         longest = max(told, key=lambda name: len(json.dumps(told[name])))
         told[longest] = Evidence(
             value=None,
-            source=f"left out of the report, which would be more than {MOST_BYTES >> 10} KiB",
+            source=f"left out of the report, which would be more than {size(MOST_BYTES)}",
             confidence=Confidence.UNKNOWN,
         ).model_dump(mode="json")

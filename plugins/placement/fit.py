@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from longshore.core.gpus import gpus_of
 from longshore.core.hookspecs import hookimpl
+from longshore.core.quantities import cores, memories
 from longshore.core.types import HardwarePlan, NodeProfile
 
 
@@ -14,16 +15,18 @@ def longshore_filter_node(plan: HardwarePlan, node: NodeProfile) -> Sequence[str
     gpus = has.gpus or len(gpus_of(node))
     reasons = []
     if (plan.cpu_millicores or 0) > has.cpu_millicores:
-        reasons.append(f"{plan.cpu_millicores}m CPU asked for, it has {has.cpu_millicores}m")
+        asked, there = cores(plan.cpu_millicores or 0), cores(has.cpu_millicores)
+        reasons.append(f"{asked} asked for, it has {there}")
     if (plan.memory_mib or 0) > has.memory_mib:
-        reasons.append(f"{plan.memory_mib} MiB memory asked for, it has {has.memory_mib} MiB")
+        asked, there = memories(plan.memory_mib, has.memory_mib)
+        reasons.append(f"{asked} memory asked for, it has {there}")
     if plan.gpu_count > gpus:
         asked = f"{plan.gpu_count} GPU{'s' * (plan.gpu_count > 1)} asked for"
         reasons.append(f"{asked}, it has {gpus or 'none'}")
     for label, wished in plan.node_selector.items():
-        there = has.labels.get(label)
-        if there is None:
+        labelled = has.labels.get(label)
+        if labelled is None:
             reasons.append(f"it lacks the label {label}={wished}")
-        elif there != wished:
-            reasons.append(f"its label {label} is {there!r}, and {wished!r} was asked for")
+        elif labelled != wished:
+            reasons.append(f"its label {label} is {labelled!r}, and {wished!r} was asked for")
     return reasons

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from longshore.core.gpus import Gpu, dotted, driver_of, gpus_of, lacking, targets_in_words
 from longshore.core.hookspecs import hookimpl
+from longshore.core.quantities import memories
 from longshore.core.types import HardwarePlan, NodeProfile
 
 BEST = 100.0
@@ -28,10 +29,8 @@ def longshore_filter_node(plan: HardwarePlan, node: NodeProfile) -> Sequence[str
     running = [each for each in gpus if _runs(plan, each)]
     if len(large) < plan.gpu_count:
         sizes = sorted({each.memory_mib for each in gpus if each.memory_mib is not None})
-        reasons.append(
-            f"GPUs of {plan.gpu_mem_floor_mib} MiB are needed, its are of "
-            f"{', '.join(str(size) for size in sizes)} MiB"
-        )
+        needed, *there = memories(plan.gpu_mem_floor_mib, *sizes)
+        reasons.append(f"GPUs of {needed} are needed, its are of {', '.join(there)}")
     if len(running) < plan.gpu_count:
         kinds = sorted({each.capability for each in gpus if each.capability})
         code = "; ".join(f"{each.owner}: {targets_in_words(each)}" for each in plan.gpu_code)

@@ -79,7 +79,7 @@ def test_how_many_gpus_there_are() -> None:
 def test_gpus_of_unknown_kind_where_the_kind_matters() -> None:
     there = labelled(gpus=1)
     assert told(there, gpu_count=1, gpu_mem_floor_mib=9000) == (
-        "the memory of its GPUs is not known, and 9000 MiB of each are needed: no plugin tells",
+        "the memory of its GPUs is not known, and 8.8 GiB of each are needed: no plugin tells",
     )
     assert told(there, gpu_count=1, gpu_code=CODE) == (
         "whether its GPUs run the image's code is not known: no plugin tells",
@@ -93,7 +93,7 @@ def test_what_has_one_reason_is_one_sentence() -> None:
     wanted = {"gpu_mem_floor_mib": 9000, "gpu_code": CODE, "min_driver": 580}
     [only] = told(labelled(gpus=1), gpu_count=1, **wanted)
     memory, code, driver = only.split("; ")
-    assert memory == "the memory of its GPUs is not known, and 9000 MiB of each are needed"
+    assert memory == "the memory of its GPUs is not known, and 8.8 GiB of each are needed"
     assert code == "whether its GPUs run the image's code is not known"
     assert driver.endswith("is not known, and 580 or newer is needed: no plugin tells")
 

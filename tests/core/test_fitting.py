@@ -133,7 +133,7 @@ async def test_gpus_of_a_cluster_of_which_nothing_is_known_are_unknown_and_taken
     large = profile(REQUIRED | {"weights": weights(9000)})
     [fit] = (await found(large, labelled(gpus=1))).fits
     assert fit.verdict == "unknown"
-    assert "memory of its GPUs is not known, and 9000 MiB" in fit.reasons[0].why
+    assert "memory of its GPUs is not known, and 8.8 GiB" in fit.reasons[0].why
     assert fit.score is not None, "registration takes it"
 
 

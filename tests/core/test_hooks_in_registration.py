@@ -91,7 +91,7 @@ async def test_the_built_in_plugins_plan_a_version_alone(tmp_path: Path) -> None
     assert {plugin for _, plugin in decisions} == {"p0", *PLACING} - {"image_locality"}
     fits = decisions["longshore_filter_node", "fit"]
     assert fits.outcome == "2 of 3 nodes fit"
-    assert fits.why == "small: 1536 MiB memory asked for, it has 1024 MiB"
+    assert fits.why == "small: 1.5 GiB memory asked for, it has 1 GiB"
     scores = decisions["longshore_score_node", "spreading"].outcome
     assert isinstance(scores, dict)
     assert set(scores) == {"large", "middle"}
@@ -219,9 +219,9 @@ async def test_nobody_fits_names_every_node_and_who_objected(tmp_path: Path) -> 
         await plan(tmp_path, resources={"memory": "1Ti"})
     assert caught.value.message == (
         "no node fits: fit on "
-        "small: 1048576 MiB memory asked for, it has 1024 MiB; "
-        "middle: 1048576 MiB memory asked for, it has 2048 MiB; "
-        "large: 1048576 MiB memory asked for, it has 4096 MiB"
+        "small: 1 TiB memory asked for, it has 1 GiB; "
+        "middle: 1 TiB memory asked for, it has 2 GiB; "
+        "large: 1 TiB memory asked for, it has 4 GiB"
     )
 
 

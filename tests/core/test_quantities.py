@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from longshore.core.quantities import Cpu, Memory, mebibytes, millicores
+from longshore.core.quantities import (
+    Cpu,
+    Memory,
+    cores,
+    mebibytes,
+    memories,
+    memory,
+    millicores,
+    size,
+)
 from longshore.core.types import Resources
 
 CPU = TypeAdapter[str](Cpu)
@@ -162,3 +171,55 @@ def test_anything_is_either_an_amount_or_refused(written: object) -> None:
         except ValidationError:
             continue
         assert adapter.validate_python(once) == once
+
+
+# --- told -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("amount", "told"),
+    [
+        (1, "0.001 cores"),
+        (500, "0.5 cores"),
+        (1000, "1 core"),
+        (1500, "1.5 cores"),
+        (2000, "2 cores"),
+        (128_000, "128 cores"),
+    ],
+)
+def test_cpu_is_told_in_cores(amount: int, told: str) -> None:
+    assert cores(amount) == told
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (64 << 20, "64 MiB"),
+        ((1 << 30) - 1, "1024 MiB"),
+        (3 << 29, "1.5 GiB"),
+        (80 << 30, "80 GiB"),
+        (1 << 40, "1 TiB"),
+    ],
+)
+def test_bytes_are_told_in_a_unit_that_leaves_few_digits(number: int, told: str) -> None:
+    assert size(number) == told
+
+
+def test_memory_is_told_in_the_same_way() -> None:
+    assert (memory(512), memory(1536), memory(20480)) == ("512 MiB", "1.5 GiB", "20 GiB")
+
+
+def test_amounts_beside_each_other_read_alike_only_where_they_are() -> None:
+    assert memories(9000, 8192) == ("8.8 GiB", "8 GiB")
+    assert memories(20480, 20470) == ("20,480 MiB", "20,470 MiB")
+    assert memories(2048, 2048) == ("2 GiB", "2 GiB")
+    assert memories(None, 512, None) == ("", "512 MiB", "")
+
+
+@given(st.lists(st.integers(0, 2**40), max_size=5))
+def test_no_two_amounts_that_differ_are_told_alike(amounts: list[int]) -> None:
+    assert len(set(memories(*amounts))) == len(set(amounts))

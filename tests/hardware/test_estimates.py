@@ -52,7 +52,7 @@ def test_a_key_value_cache_is_estimated_only_of_what_is_declared(cmd: str, mib: 
     made = planned(llm(cmd), (node(H100),), **GPU)
     assert made.gpu_mem_estimate_mib == 10_000 + mib
     told = evidence(made, "estimate")
-    assert told.startswith("GPU memory: weights of 10000 MiB (safetensors in /model)")
+    assert told.startswith("GPU memory: weights of 9.8 GiB (safetensors in /model)")
     assert ("key-value cache" in told) is (mib > 0)
     assert made.gpu_mem_floor_mib == 10_000
     assert outcomes(made)["estimate"] == "pass"
@@ -61,7 +61,7 @@ def test_a_key_value_cache_is_estimated_only_of_what_is_declared(cmd: str, mib: 
 def test_an_estimate_says_what_it_is_made_of() -> None:
     made = planned(llm("vllm --max-model-len 8192 --max-num-seqs 2"), (node(H100),), **GPU)
     assert evidence(made, "estimate") == (
-        "GPU memory: weights of 10000 MiB (safetensors in /model) + key-value cache of 2048 MiB "
+        "GPU memory: weights of 9.8 GiB (safetensors in /model) + key-value cache of 2 GiB "
         "(2 x 32 layers x 8 heads x 128 x 2 bytes, bfloat16, of /model/config.json; "
         "x 8192 tokens, --max-model-len; x 2 sequences, --max-num-seqs)"
     )
@@ -96,7 +96,7 @@ def test_a_cache_that_may_not_fit_is_worth_a_warning_and_refuses_nothing() -> No
     found = llm("vllm --max-model-len 64K")
     made = planned(found, (node(T4),), **GPU)
     assert outcomes(made)["estimate"] == "unknown"
-    assert made.warnings[0].startswith("the largest GPU has 15360 MiB, which may be too little for")
+    assert made.warnings[0].startswith("the largest GPU has 15 GiB, which may be too little for")
     assert "fail" not in outcomes(made).values()
     assert "estimate" not in str(planned(found, (node(H100),), **GPU).warnings)
 
@@ -104,7 +104,7 @@ def test_a_cache_that_may_not_fit_is_worth_a_warning_and_refuses_nothing() -> No
 def test_without_a_gpu_memory_is_estimated_from_weights_alone() -> None:
     made = planned(llm("vllm --max-model-len 8192"), resources={"gpu": 0})
     assert (made.memory_estimate_mib, made.gpu_mem_estimate_mib) == (10_000, None)
-    assert evidence(made, "estimate") == "memory: weights of 10000 MiB (safetensors in /model)"
+    assert evidence(made, "estimate") == "memory: weights of 9.8 GiB (safetensors in /model)"
     unread = planned(profile({"weights": weights(100, "pytorch")}))
     assert "by their size on disk" in evidence(unread, "estimate")
     nothing = planned(profile())
@@ -124,8 +124,8 @@ def seen(mib: int, sure: Any = EXACT) -> tuple[Any, Any]:
         (None, "pass", ""),
         ("2000Mi", "pass", ""),
         ("1500Mi", "pass", ""),
-        ("1499Mi", "unknown", "the memory limit of 1499 MiB is close to what a replica used"),
-        ("1300Mi", "unknown", "the memory limit of 1300 MiB is below what a replica used"),
+        ("1499Mi", "unknown", "the memory limit of 1.5 GiB is close to what a replica used"),
+        ("1200Mi", "unknown", "the memory limit of 1.2 GiB is below what a replica used"),
     ],
 )
 def test_a_limit_is_held_against_what_was_measured(limit: Any, outcome: str, warned: str) -> None:
@@ -133,9 +133,18 @@ def test_a_limit_is_held_against_what_was_measured(limit: Any, outcome: str, war
     made = planned(profile(facts), resources={"memory": limit})
     assert (made.memory_measured_mib, made.memory_estimate_mib) == (1350, 1200)
     assert outcomes(made)["measured-memory"] == outcome
-    told = "1350 MiB, the source of memory_measured; estimated 1200 MiB"
+    told = "1.3 GiB, the source of memory_measured; estimated 1.2 GiB"
     assert evidence(made, "measured-memory").startswith(told)
     assert any(warned in each for each in made.warnings) if warned else not made.warnings
+
+
+def test_a_limit_and_what_was_used_never_read_alike() -> None:
+    facts: Any = {"memory_measured": seen(1350)}
+    made = planned(profile(facts), resources={"memory": "1300Mi"})
+    (warning,) = made.warnings
+    assert warning.startswith(
+        "measured: the memory limit of 1,300 MiB is below what a replica used: 1,350 MiB, "
+    )
 
 
 def test_what_was_not_measured_is_told_nowhere() -> None:
@@ -159,19 +168,19 @@ def test_what_was_measured_is_the_floor_instead_of_the_weights() -> None:
     assert outcomes(made)["measured-gpu-memory"] == "pass"
     assert "nvidia.com/gpu.memory" in str(made.affinity)
     assert "8999" in str(made.affinity)
-    assert "estimated 16000 MiB" in evidence(made, "measured-gpu-memory")
+    assert "estimated 15.6 GiB" in evidence(made, "measured-gpu-memory")
 
 
 def test_a_gpu_that_is_smaller_than_what_was_measured_is_refused_by_what_is_sure_alone() -> None:
     sure = planned(gpus(20_000), (node(T4),), **GPU)
     assert outcomes(sure)["measured-gpu-memory"] == "fail"
-    assert "the largest GPU has 15360 MiB" in evidence(sure, "measured-gpu-memory")
+    assert "the largest GPU has 15 GiB" in evidence(sure, "measured-gpu-memory")
     other = planned(gpus(20_000, INFERRED), (node(A10, T4),), **GPU)
     assert outcomes(other)["measured-gpu-memory"] == "pass"
     assert other.gpu_mem_floor_mib == 16_000
     warned = planned(gpus(24_000, INFERRED), (node(A10),), **GPU)
     assert outcomes(warned)["measured-gpu-memory"] == "unknown"
-    assert warned.warnings[-1].startswith("measured: it may not fit: 24000 MiB of each GPU")
+    assert warned.warnings[-1].startswith("measured: it may not fit: 23.4 GiB of each GPU")
     assert warned.gpu_mem_measured_mib == 24_000
 
 
@@ -180,7 +189,7 @@ def test_the_users_wish_wins_over_the_measure_and_the_conflict_is_shown() -> Non
     made = planned(gpus(9000), (node(T4),), **asked)
     assert (made.gpu_mem_floor_mib, made.gpu_mem_measured_mib) == (8000, 9000)
     assert outcomes(made)["measured-gpu-memory"] == "unknown"
-    assert made.warnings[-1].startswith("measured: GPUs of 8000 MiB were asked for, and a replica")
+    assert made.warnings[-1].startswith("measured: GPUs of 7.8 GiB were asked for, and a replica")
     enough = planned(gpus(8000), (node(T4),), **asked)
     assert outcomes(enough)["measured-gpu-memory"] == "pass"
     assert not [each for each in enough.warnings if each.startswith("measured")]
@@ -244,5 +253,5 @@ def test_warnings_of_an_earlier_measure_do_not_pile_up() -> None:
     first = followed(planned(profile(), **asked), {"memory_measured": 990}, **asked)
     second = followed(first, {"memory_measured": 1200}, **asked)
     assert len(first.warnings) == len(second.warnings) == 1
-    assert "is below what a replica used: 1200 MiB, a test" in second.warnings[0]
+    assert "is below what a replica used: 1.2 GiB, a test" in second.warnings[0]
     assert followed(second, {"memory_measured": 100}, **asked).warnings == ()

@@ -145,7 +145,7 @@ def test_evidence_says_what_a_node_could_not_be_compared_with() -> None:
         "no GPU asked for; whether the image uses a GPU is unknown: nothing tells"
     )
     wished = planned(profile(ONNXRUNTIME), (node(),), resources={"gpu_memory": "1Gi"})
-    assert evidence(wished, "gpu-memory") == "1024 MiB asked for; no node has a GPU"
+    assert evidence(wished, "gpu-memory") == "1 GiB asked for; no node has a GPU"
     assert evidence(wished, "gpu-driver").endswith("; no node has a GPU")
 
 
@@ -157,8 +157,8 @@ def test_weights_larger_than_the_largest_gpu_fail_unless_they_are_split() -> Non
     whole = planned(large, (node(A100_80), node(T4)))
     assert verdicts(whole)["gpu-memory"] == "fail"
     assert evidence(whole, "gpu-memory") == (
-        "no GPU is large enough: weights of 100000 MiB (safetensors in /model); "
-        "the largest GPU has 81920 MiB"
+        "no GPU is large enough: weights of 97.7 GiB (safetensors in /model); "
+        "the largest GPU has 80 GiB"
     )
     assert verdicts(planned(large, (node(B200),)))["gpu-memory"] == "pass"
     split = planned(large, (node(A100_80, A100_80),), command=["serve", "--tensor-parallel-size=2"])
@@ -180,7 +180,7 @@ def test_the_memory_that_a_user_asks_for_wins_over_the_weights() -> None:
     assert (verdicts(made)["gpu-memory"], made.gpu_mem_floor_mib) == ("pass", 20480)
     (warning,) = made.warnings
     assert warning == (
-        "GPUs of 20480 MiB were asked for, and the weights take 30000 MiB of each "
+        "GPUs of 20 GiB were asked for, and the weights take 29.3 GiB of each "
         "(safetensors in /model)"
     )
     more = planned(large, (node(A10),), resources={"gpu_memory": "40Gi"})
@@ -191,7 +191,7 @@ def test_what_is_not_sure_refuses_nothing_and_is_no_floor() -> None:
     guessed = profile(REQUIRED | {"weights": weights(30_000, "pytorch")})
     made = planned(guessed, (node(T4),))
     assert (verdicts(made)["gpu-memory"], made.gpu_mem_floor_mib) == ("unknown", None)
-    assert made.warnings[0].startswith("it may not fit: weights of 30000 MiB (pytorch in /model)")
+    assert made.warnings[0].startswith("it may not fit: weights of 29.3 GiB (pytorch in /model)")
     unread = planned(profile(REQUIRED), (node(T4),))
     assert verdicts(unread)["gpu-memory"] == "unknown"
     assert "unknown until measured" in unread.warnings[0]
@@ -262,7 +262,7 @@ def test_weights_larger_than_the_memory_limit_are_worth_a_warning() -> None:
     held = profile({"weights": weights(2000)})
     made = planned(held, resources={"memory": "1Gi"})
     assert verdicts(made)["memory"] == "unknown"
-    assert any("may be too little for weights of 2000 MiB" in each for each in made.warnings)
+    assert any("may be too little for weights of 2 GiB" in each for each in made.warnings)
     assert verdicts(planned(held, resources={"memory": "3Gi"}))["memory"] == "pass"
 
 
@@ -291,7 +291,7 @@ def test_libraries_start_as_many_threads_as_there_are_whole_cores(cpu: str, thre
 def test_worker_processes_share_the_cores(built: Any, spec: Any) -> None:
     made = planned(built, (node(millicores=8000),), resources={"cpu": 8}, **spec)
     assert (made.threads, made.env["OMP_NUM_THREADS"]) == (2, "2")
-    assert evidence(made, "threads").startswith("8000m CPU for 4 worker processes (")
+    assert evidence(made, "threads").startswith("8 cores for 4 worker processes (")
 
 
 def test_thread_variables_of_the_user_or_the_image_are_left_alone() -> None:
@@ -303,7 +303,7 @@ def test_thread_variables_of_the_user_or_the_image_are_left_alone() -> None:
     assert set(made.env) == set(THREADS) - {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
     (warning,) = made.warnings
     assert warning == (
-        "OMP_NUM_THREADS=8 starts more threads than the CPU limit of 2000m has cores for "
+        "OMP_NUM_THREADS=8 starts more threads than fit the CPU limit of 2 cores with "
         "1 worker process"
     )
 

@@ -44,10 +44,10 @@ def test_a_line_for_each_node(api: StandIn, call: Call) -> None:
     assert done.exit_code == 0, done.output
     assert [" ".join(line.split()) for line in done.stdout.splitlines()] == [
         "NODE BACKEND ARCHITECTURE CPUS MEMORY DRIVER LEVEL GPUS",
-        "gpu-1 kubernetes amd64 7.5 64.0 GiB 580.65.06 x86-64-v4 2 x H100",
-        "gpu-2 kubernetes amd64 7.5 64.0 GiB - - 8 of unknown kind",
-        "plain kubernetes amd64 7.5 64.0 GiB - - none",
-        "dark kubernetes amd64 7.5 64.0 GiB - - -",
+        "gpu-1 kubernetes amd64 7.5 64 GiB 580.65.06 x86-64-v4 2 x H100",
+        "gpu-2 kubernetes amd64 7.5 64 GiB - - 8 of unknown kind",
+        "plain kubernetes amd64 7.5 64 GiB - - none",
+        "dark kubernetes amd64 7.5 64 GiB - - -",
     ]
 
 

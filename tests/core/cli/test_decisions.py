@@ -46,7 +46,7 @@ def test_explain_tells_in_words_what_programs_get_as_json(
         '    team: {"owner": "ml"}',
         " 2. longshore_plan_hardware by hardware_plan",
         "    processors: any",
-        "    GPUs: 1 of 2.0 GiB or more",
+        "    GPUs: 1 of 2 GiB or more",
         "    CPU: 0.5 cores",
         "    memory: no limit",
         "    from: resources = cpu 500m",

@@ -65,7 +65,7 @@ def test_ctrl_c_while_waiting_says_what_stands(starting: StandIn) -> None:
 
 def test_ctrl_c_on_a_terminal_leaves_it_tidy(starting: StandIn) -> None:
     with terminal("register", "iris", "1", "x", url=starting.url, columns=100) as shown:
-        shown.until("25% of 4.0 MiB")
+        shown.until("25% of 4 MiB")
         shown.process.send_signal(signal.SIGINT)
         assert shown.end() == 130
         check_interrupted(ESCAPE.sub("", shown.shown))
@@ -181,7 +181,7 @@ def test_bytes_are_not_thrown_at_a_terminal(api: StandIn) -> None:
     api.predict = lambda _: Answer(body=bytes(2048), kind="image/png")
     with terminal("predict", "iris", "-d", "1", url=api.url) as shown:
         assert shown.end() == 0
-    assert shown.shown == "The answer is 2.0 KiB of image/png. To keep it: > FILE\n"
+    assert shown.shown == "The answer is 2 KiB of image/png. To keep it: > FILE\n"
 
 
 @pytest.mark.parametrize("on_terminal", [True, False])

@@ -140,7 +140,7 @@ def test_waiting_tells_each_step_once_and_ends_with_how_to_call_it(
         "Plan: no GPU, no CPU limit, no memory limit; on any architecture; fits here (engine)",
         "Why: no rule had anything to say",
         "iris:1 is pending",
-        "iris:1 is pulling: pulling iris, 0% of 4.0 MiB",
+        "iris:1 is pulling: pulling iris, 0% of 4 MiB",
         "iris:1 is starting",
     ]
     assert "iris:1 is ready." in ended.stdout
@@ -234,7 +234,7 @@ def test_a_plan_in_two_lines() -> None:
     nodes = tuple(RankedNode(name=f"n{number}", score=1) for number in range(5))
     gets, why = plan_lines(Placement(backend="kubernetes", nodes=nodes, plan=GPU_PLAN))
     assert gets == (
-        "Plan: 2 GPUs of 20.0 GiB or more, 4 cores, 2 threads per worker, 8.0 GiB memory; "
+        "Plan: 2 GPUs of 20 GiB or more, 4 cores, 2 threads per worker, 8 GiB memory; "
         "on amd64, disk=ssd; fits n0, n1, n2 and 2 more (kubernetes)"
     )
     assert why == (
@@ -252,9 +252,9 @@ def test_digests_in_evidence_are_no_longer_than_it_takes() -> None:
 def test_a_plan_in_rows() -> None:
     assert dict(plan_rows(GPU_PLAN)) == {
         "processors": "amd64",
-        "GPUs": "2 of 20.0 GiB or more",
+        "GPUs": "2 of 20 GiB or more",
         "CPU": "4 cores",
-        "memory": "8.0 GiB",
+        "memory": "8 GiB",
         "threads": "2 in each worker process",
         "node labels": "disk=ssd",
     }

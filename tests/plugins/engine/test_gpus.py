@@ -101,7 +101,7 @@ def test_where_too_few_are_free_it_says_how_many() -> None:
     with pytest.raises(WorkloadFailed) as caught:
         choose(workload(2), node(T4, T4), {"GPU-1"})
     assert caught.value.message == "2 GPUs are needed, and 1 of 2 that will do are free"
-    with pytest.raises(WorkloadFailed, match="1 GPU of 20000 MiB or more is needed, and 0 of 0"):
+    with pytest.raises(WorkloadFailed, match=r"1 GPU of 19\.5 GiB or more is needed, and 0 of 0"):
         choose(workload(floor=20000), node(T4), ())
 
 

@@ -46,8 +46,8 @@ def test_reasons_against_a_small_node_are_all_told() -> None:
         node_selector={"disk": "ssd", "zone": "a"},
     )
     assert fit.longshore_filter_node(asked, node(T4, labels={"zone": "b"})) == [
-        "5000m CPU asked for, it has 4000m",
-        "9000 MiB memory asked for, it has 8192 MiB",
+        "5 cores asked for, it has 4 cores",
+        "8.8 GiB memory asked for, it has 8 GiB",
         "2 GPUs asked for, it has 1",
         "it lacks the label disk=ssd",
         "its label zone is 'b', and 'a' was asked for",
@@ -117,7 +117,7 @@ CODE = "and the image's code is for torch: 80 90, no PTX"
         (
             node(T4),
             [
-                "GPUs of 20000 MiB are needed, its are of 15360 MiB",
+                "GPUs of 19.5 GiB are needed, its are of 15 GiB",
                 f"its GPUs are of compute capability 7.5, {CODE}",
             ],
         ),
@@ -156,7 +156,7 @@ def test_slices_of_a_gpu_count_instead_of_it() -> None:
 
     assert gpu_class.longshore_filter_node(NEEDS, cut(20096)) == []
     assert gpu_class.longshore_filter_node(NEEDS, cut(4864)) == [
-        "GPUs of 20000 MiB are needed, its are of 4864 MiB"
+        "GPUs of 19.5 GiB are needed, its are of 4.8 GiB"
     ]
 
 
