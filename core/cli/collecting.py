@@ -11,8 +11,8 @@ from longshore.core.cli.options import (
     target_argument,
 )
 from longshore.core.cli.output import print_json, say, table
-from longshore.core.cli.text import age
 from longshore.core.collection import Collection
+from longshore.core.words.text import age
 
 _MIB = 1 << 20
 

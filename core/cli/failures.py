@@ -8,8 +8,8 @@ from typing import TextIO
 
 import click
 
-from longshore.core.cli.text import one_line
 from longshore.core.errors import InvalidInput, LongshoreError
+from longshore.core.words.text import one_line
 
 FAILURE = 1
 WRONG_USE = 2

@@ -20,7 +20,6 @@ from longshore.core.cli.options import json_option, pass_client, platform_option
 from longshore.core.cli.output import print_json, say, tell
 from longshore.core.cli.prospect import print_prospect
 from longshore.core.cli.register import build_spec, option_of
-from longshore.core.cli.text import one_line
 from longshore.core.cli.waiting import busy
 from longshore.core.cli.wishes import wish_options
 from longshore.core.errors import InvalidInput
@@ -41,6 +40,7 @@ from longshore.core.types import (
     Progress,
     VersionSpec,
 )
+from longshore.core.words.text import one_line
 
 
 @click.group()

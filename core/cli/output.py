@@ -3,7 +3,6 @@
 The tables are laid out here and not by rich, which takes 0.4 s for a thousand rows.
 """
 
-import json
 import shutil
 import sys
 import textwrap
@@ -13,8 +12,9 @@ from typing import Any
 import click
 from pydantic_core import to_json
 
-from longshore.core.cli.text import harmless, one_line
 from longshore.core.types import State
+from longshore.core.words.fields import Field, told
+from longshore.core.words.text import one_line
 
 COLOURS = {
     State.READY: "green",
@@ -117,23 +117,20 @@ def _line(painted: Sequence[str], plain: Sequence[str], widths: Sequence[int]) -
     return "  ".join([*padded, painted[-1]]).rstrip()
 
 
-def fields(content: Mapping[str, Any], indent: int = 0) -> None:
+def fields(content: Mapping[str, Any]) -> None:
     """Print what a mapping holds, nested mappings indented, what is empty left out."""
-    for name, each in content.items():
-        if each in (None, "", [], {}):
-            continue
-        margin = " " * indent
-        label = margin + click.style(harmless(name.replace("_", " ")), bold=not indent)
-        if isinstance(each, Mapping):
+    _print_fields(told(content), 0)
+
+
+def _print_fields(content: Sequence[Field], indent: int) -> None:
+    margin = " " * indent
+    for each in content:
+        label = margin + click.style(each.name, bold=not indent)
+        if each.fields is not None:
             click.echo(label)
-            fields(each, indent + 2)
-        elif isinstance(each, list) and all(isinstance(line, str) for line in each):
+            _print_fields(each.fields, indent + 2)
+        elif each.lines is not None:
             click.echo(label)
-            click.echo("\n".join(f"{margin}  {one_line(line)}" for line in each))
+            click.echo("\n".join(f"{margin}  {line}" for line in each.lines))
         else:
-            click.echo(f"{label}: {one_line(plain(each))}")
-
-
-def plain(value: Any) -> str:
-    """Return a JSON value as people read it: text as it is, the rest as JSON in one line."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            click.echo(f"{label}: {each.text}")

@@ -6,10 +6,10 @@ import click
 
 from longshore.core.cli.node_facts import print_sources
 from longshore.core.cli.output import say, table
-from longshore.core.cli.plan import plan_rows, scheduler_rows
-from longshore.core.cli.text import one_line, short_digests
 from longshore.core.fitting import Fit, Prospect
 from longshore.core.types import HardwarePlan, Verdict
+from longshore.core.words.plan import plan_rows, scheduler_rows
+from longshore.core.words.text import one_line, short_digests
 
 _COLOURS = {
     "pass": "green",

@@ -1,7 +1,6 @@
 """The commands that only read: ``models``, ``show``, ``explain``, ``events``."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 
 import click
 
@@ -16,11 +15,9 @@ from longshore.core.cli.options import (
     target_argument,
 )
 from longshore.core.cli.output import COLOURS, coloured, fields, print_json, say, table
-from longshore.core.cli.plan import plan_rows, scheduler_rows
-from longshore.core.cli.text import age, moment
-from longshore.core.ledger import durations, percentile
-from longshore.core.types import Model, State, VersionRecord, Wake, utc_now
-from longshore.core.windows import next_after, open_at
+from longshore.core.types import Model, State, VersionRecord, Wake
+from longshore.core.words.text import age, moment
+from longshore.core.words.versions import MODELS, content_of, version_row
 
 _STATES = {state.value: colour for state, colour in COLOURS.items()}
 
@@ -48,22 +45,8 @@ def models(client: Client, /, *, as_json: bool) -> None:
 
 
 def _list(found: Sequence[Model]) -> None:
-    rows = [_row(model, record) for model in found for record in model.versions]
-    headings = ("MODEL", "VERSION", "STATE", "READY", "IMAGE", "AGE", "REASON")
-    table(headings, rows, colours=_STATES)
-
-
-def _row(model: Model, record: VersionRecord) -> tuple[str, ...]:
-    version, status = record.version, record.status
-    return (
-        model.name,
-        version.key.version,
-        status.state.value,
-        f"{status.ready}/{status.replicas}",
-        version.spec.image,
-        age(version.created_at),
-        status.reason,
-    )
+    rows = [version_row(model, record) for model in found for record in model.versions]
+    table(MODELS, rows, colours=_STATES)
 
 
 @click.command()
@@ -97,78 +80,7 @@ def _show(record: VersionRecord, wakes: Sequence[Wake]) -> None:
     version, status = record.version, record.status
     state = coloured(status.state)
     say(f"{click.style(str(version.key), bold=True)} is {state}, for {age(status.since)}")
-    told = status.model_dump(mode="json", exclude={"state", "since", "retry_at"}, exclude_none=True)
-    if status.retry_at:
-        told["next try"] = moment(status.retry_at)
-    placement, plan = version.placement, version.placement.plan
-    content = {
-        "status": {
-            "wish": record.wish.value,
-            **({"pinned": True} if record.pinned else {}),
-            **_warm(record),
-            **told,
-        },
-        "image": {
-            "asked for": version.spec.image,
-            "runs": version.image.pinned,
-            "platforms": ", ".join(version.image.platforms),
-        },
-        "serving": version.serving.model_dump(mode="json"),
-        "settings": {
-            **version.spec.model_dump(mode="json", exclude={"image", "env"}, exclude_none=True),
-            "environment": [f"{name}={value}" for name, value in version.spec.env.items()],
-        },
-        "placement": {
-            "backend": placement.backend,
-            "nodes": [f"{node.name}, score {node.score:g}" for node in placement.nodes],
-            "plan": dict(plan_rows(plan)),
-            "scheduler": [f"{which} {what}" for which, what in scheduler_rows(plan)],
-            "rules": [f"{each.rule}: {each.outcome} ({each.evidence})" for each in plan.verdicts],
-            "warnings": list(plan.warnings),
-        },
-        "wakes": [*_percentiles(wakes), *(_wake(each) for each in wakes)],
-        "registered": moment(version.created_at),
-    }
-    fields(content)
-
-
-def _warm(record: VersionRecord) -> dict[str, str]:
-    """Tell until when a version is kept warm, or when it will be."""
-    windows, now = record.version.spec.scaling.warm, utc_now()
-    if opening := open_at(windows, now):
-        return {"kept warm": f"until {moment(opening.until)} ({opening.window})"}
-    if opening := next_after(windows, now):
-        return {"kept warm": f"from {moment(opening.since)} ({opening.window})"}
-    return {}
-
-
-def _percentiles(wakes: Sequence[Wake]) -> Iterator[str]:
-    took = durations(wakes)
-    half, most = percentile(took, 0.5), percentile(took, 0.95)
-    if half is not None and most is not None:
-        yield f"ready after {half:.1f} s at the median, {most:.1f} s at the 95th percentile"
-
-
-def _wake(wake: Wake) -> str:
-    """Tell when each phase of a wake was over, in seconds from its beginning."""
-
-    def after(when: datetime | None) -> str:
-        return f"{(when - wake.asked_at).total_seconds():.2f} s" if when else ""
-
-    told = f"ready after {after(wake.ready_at)}" if wake.ready_at else "not ready yet"
-    phases = {
-        "asked of the backend": wake.applied_at,
-        "scheduled": wake.scheduled_at,
-        "image": wake.image_at,
-        "started": wake.started_at,
-        "first byte": wake.first_byte_at,
-    }
-    passed = ", ".join(f"{name} {after(when)}" for name, when in phases.items() if when)
-    if passed:
-        told += f" ({passed})"
-    if wake.held:
-        told += f"; {wake.held} held, {wake.longest_hold:.2f} s at most, {wake.lost} lost"
-    return f"{moment(wake.asked_at)}: {told}; {wake.reason}"
+    fields(content_of(record, wakes))
 
 
 @click.command()

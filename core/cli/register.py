@@ -16,13 +16,14 @@ from longshore.core.cli.options import (
     platform_option,
 )
 from longshore.core.cli.output import fields, print_json, say, tell
-from longshore.core.cli.plan import plan_lines, plan_rows, show_brief, tell_warnings
-from longshore.core.cli.text import one_line
+from longshore.core.cli.plan import show_brief, tell_warnings
 from longshore.core.cli.waiting import busy, wait_until_ready
 from longshore.core.cli.wishes import variable, wish_options
 from longshore.core.names import VersionKey, check_version_name
 from longshore.core.types import State, Version, VersionRecord, VersionSpec
 from longshore.core.windows import parse
+from longshore.core.words.plan import plan_lines, plan_rows
+from longshore.core.words.text import one_line
 
 # Where each option stands in a VersionSpec, if not at its top.
 _TABLES = {

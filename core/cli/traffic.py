@@ -17,6 +17,7 @@ from longshore.core.cli.options import (
 from longshore.core.cli.output import COLOURS, print_json, say, table, tell
 from longshore.core.names import check_sticky_header, check_version_name
 from longshore.core.types import Model, Shadow, TrafficRule
+from longshore.core.words.traffic import WEIGHTS, rule_lines, weight_rows
 
 _HEAVIEST = 1_000_000
 _ALL = 100
@@ -135,29 +136,8 @@ def _changed(
 
 
 def _show(model: Model) -> None:
-    rule = model.traffic
-    if rule.weights:
-        _show_weights(model)
-    else:
-        passed_over = f", {rule.shadow.version} aside," if rule.shadow else ""
-        say(f"No weights: the newest version that is ready{passed_over} gets all requests.")
-    if rule.sticky:
-        say(f"Sticky: requests with the same {rule.sticky} get the same version.")
-    if rule.shadow:
-        share = "each request" if rule.shadow.percent == _ALL else f"{rule.shadow.percent:g}%"
-        say(
-            f"Shadow: a copy of {share} goes to version {rule.shadow.version}, "
-            "whose answers are dropped."
-        )
-
-
-def _show_weights(model: Model) -> None:
-    states = {each.version.key.version: each.status.state for each in model.versions}
-    weights = model.traffic.weights
-    total = sum(weights.values())
-    rows = [
-        (version, str(weight), f"{weight / total:.1%}", states.get(version, ""))
-        for version, weight in weights.items()
-    ]
-    colours = {state.value: colour for state, colour in COLOURS.items()}
-    table(("VERSION", "WEIGHT", "SHARE", "STATE"), rows, colours=colours)
+    if model.traffic.weights:
+        colours = {state.value: colour for state, colour in COLOURS.items()}
+        table(WEIGHTS, weight_rows(model), colours=colours)
+    for line in rule_lines(model.traffic):
+        say(line)

@@ -9,10 +9,11 @@ from longshore.core.cli.client import Client
 from longshore.core.cli.failures import Interrupted, StartFailed
 from longshore.core.cli.output import tell
 from longshore.core.cli.problems import Problem
-from longshore.core.cli.text import one_line, progress
 from longshore.core.errors import LongshoreError, Unavailable
 from longshore.core.names import VersionKey
 from longshore.core.types import Progress, State, VersionRecord, VersionStatus, Wish
+from longshore.core.words.text import one_line, progress
+from longshore.core.words.versions import why_of
 
 POLL = 0.25
 """Seconds between looks."""
@@ -97,10 +98,8 @@ def _failure(key: VersionKey, status: VersionStatus) -> StartFailed:
 
 
 def _described(key: VersionKey, status: VersionStatus) -> str:
-    text = f"{key} is {status.state}"
-    if status.progress:
-        return f"{text}: {progress(status.progress)}"
-    return f"{text}: {status.reason}" if status.reason else text
+    why = why_of(status)
+    return f"{key} is {status.state}: {why}" if why else f"{key} is {status.state}"
 
 
 @contextmanager

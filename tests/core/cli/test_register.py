@@ -7,7 +7,6 @@ import pytest
 from parts.cli_program import Call
 from parts.management_api import StandIn, problem, running
 
-from longshore.core.cli.plan import plan_lines, plan_rows, scheduler_rows
 from longshore.core.names import VersionKey
 from longshore.core.types import (
     HardwarePlan,
@@ -20,6 +19,7 @@ from longshore.core.types import (
     Verdict,
     VersionStatus,
 )
+from longshore.core.words.plan import plan_lines, plan_rows, scheduler_rows
 
 KEY = VersionKey("iris", "1")
 REGISTER = ("register", "iris", "1", "localhost:5001/iris:1")

@@ -1,7 +1,9 @@
 """Text of others, made harmless, and numbers as people read them."""
 
+import json
 import re
-from datetime import datetime
+from datetime import datetime, tzinfo
+from typing import Any
 
 from longshore.core import quantities
 from longshore.core.types import Progress, utc_now
@@ -40,9 +42,9 @@ def age(since: datetime) -> str:
     return f"{seconds} s"
 
 
-def moment(when: datetime) -> str:
-    """Return a time of day on the clock of this machine."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def moment(when: datetime, zone: tzinfo | None = None) -> str:
+    """Return a time of day on the clock of a time zone, or of this machine."""
+    return when.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def size(number: int) -> str:
@@ -55,3 +57,8 @@ def progress(done: Progress) -> str:
     if not done.total:
         return done.what
     return f"{done.what}, {done.done * 100 // done.total}% of {size(done.total)}"
+
+
+def plain(value: Any) -> str:
+    """Return a JSON value as people read it: text as it is, the rest as JSON in one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
