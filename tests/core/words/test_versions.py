@@ -23,7 +23,7 @@ def test_times_are_told_by_the_readers_clock() -> None:
 def test_how_far_it_has_come_is_told_before_why() -> None:
     assert why_of(VersionStatus(reason="no room")) == "no room"
     pulling = Progress(what="pulling", done=1 << 20, total=1 << 22)
-    assert why_of(VersionStatus(reason="no room", progress=pulling)) == "pulling, 25% of 4.0 MiB"
+    assert why_of(VersionStatus(reason="no room", progress=pulling)) == "pulling, 25% of 4 MiB"
 
 
 def test_what_is_empty_is_left_out_and_what_is_not_is_harmless() -> None:
