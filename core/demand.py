@@ -102,7 +102,7 @@ class Demand:
             return  # whoever does hears of it by a report
         record = await self._registry.version(key)
         load = self._table.load(key)
-        if record.wish is Wish.RUN or not load.held:
+        if record.wish is Wish.RUN or not idle.asked_for(load, self._now()):
             return
         since = load.holds.since if load.holds else self._now()
         was = "slept" if record.wish is Wish.SLEEP else "was collected"
@@ -138,7 +138,7 @@ class Demand:
             now, expected = self._now(), self._foresight.of(key)
             if record.wish is not Wish.RUN:
                 # For what is collected nothing is held, unless it may be woken so.
-                if load and load.held:
+                if load and idle.asked_for(load, now):
                     self.ask(key)
                 elif wake := idle.why_wake(
                     record,

@@ -17,6 +17,22 @@ SOON = timedelta(minutes=1)
 """Before a time in which it is kept warm, nothing goes to sleep any more."""
 
 
+LATELY = timedelta(seconds=5)
+"""For so long, whoever was turned away counts as waiting: reports are under way for less."""
+
+
+def asked_for(load: Load, now: datetime) -> bool:
+    """Return whether requests wait for a version, or would if not too much waited already.
+
+    Args:
+        load: what routers observe of it.
+        now: the time of day.
+    """
+    return bool(load.held) or (
+        load.turned_away_at is not None and now - load.turned_away_at < LATELY
+    )
+
+
 def idle_for(
     record: VersionRecord, load: Load, *, started: datetime, now: datetime
 ) -> timedelta | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from longshore.core.idle import LATELY
 from longshore.core.names import VersionKey
 from longshore.core.routes import ModelRoute, RouteTable
 from longshore.core.types import HoldsSeen, Load, Value
@@ -152,10 +153,7 @@ class Reports:
         known = before.loads if before else {}
         loads = {each.key: each for each in report.loads}
         self._routers[report.router] = _Router(self._clock(), loads, dict(report.quiet))
-        if any(
-            each.held and not (known[each.key].held if each.key in known else 0)
-            for each in report.loads
-        ):
+        if any(_asks_anew(each, known.get(each.key)) for each in report.loads):
             self.hurried()
         now = self._clock()
         self._retiring = {each: said for each, said in self._retiring.items() if said[1] > now}
@@ -244,12 +242,21 @@ class Reports:
         )
 
 
+def _asks_anew(load: Load, before: Load | None) -> bool:
+    """Return whether requests wait, or were turned away, for a version that nobody asked for."""
+    if load.held and not (before and before.held):
+        return True
+    at, last = load.turned_away_at, before and before.turned_away_at
+    return at is not None and (last is None or at - last > LATELY)
+
+
 def together(one: Load, other: Load) -> Load:
     """Return what two routers observed of a version together."""
     return one.model_copy(
         update={
             "in_flight": one.in_flight + other.in_flight,
             "held": one.held + other.held,
+            "turned_away_at": _later(one.turned_away_at, other.turned_away_at),
             "holds": _held_together(one.holds, other.holds),
             "rate": one.rate + other.rate,
             "last_request_at": _later(one.last_request_at, other.last_request_at),

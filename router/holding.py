@@ -227,6 +227,10 @@ class Holding:
             if unreached and version.replicas:
                 told = f"and no more requests can wait for that: {full}"
                 raise Unreachable(version.key, told, unreached.message)
+            if not version.replicas:
+                # It is wanted all the same, and has to be awake when they come again.
+                version.meter.turned_away = now
+                self._table.on_held(version.key)
             told = f"and no more can wait for it: {full}"
             raise Waking(version.key, told, self.retry_after(version, now))
         queue = version.queue

@@ -39,6 +39,7 @@ class Meter:
         "last_request",
         "latencies",
         "seconds",
+        "turned_away",
         "waiting",
     )
 
@@ -56,6 +57,8 @@ class Meter:
         """Of the meter of a shadow: bytes of the bodies that are held for copies."""
         self.waiting = 0
         """How many requests are held now, until the version has a replica for them."""
+        self.turned_away: float | None = None
+        """When a request was last refused because too much is held already."""
         self.holds: Holds | None = None
         """What was held during the last wake."""
         self.hold_times = [0] * (len(HOLD_BOUNDS) + 1)
@@ -154,6 +157,7 @@ class Meter:
         self.copies.update(other.copies)
         self.held += other.held
         self.waiting += other.waiting
+        self.turned_away = _later(self.turned_away, other.turned_away)
         self.holds = Holds.together(self.holds, other.holds)
         self.hold_times = [
             sum(pair) for pair in zip(self.hold_times, other.hold_times, strict=True)
@@ -173,6 +177,7 @@ class Meter:
             key=key,
             in_flight=self.in_flight,
             held=self.waiting,
+            turned_away_at=_moment(self.turned_away),
             holds=self.holds.told(self.waiting) if self.holds else None,
             rate=self._recent(now) / (_TICK * _TICKS),
             last_request_at=_moment(self.last_request),

@@ -160,6 +160,8 @@ class Load(Value):
     in_flight: int = 0
     held: int = 0
     """Requests that wait until it has a replica for them."""
+    turned_away_at: datetime | None = None
+    """When a request that found no replica was last refused because too much is held already."""
     holds: HoldsSeen | None = None
     """What was held during its last wake; None where nothing was since routers know it."""
     rate: float = 0.0

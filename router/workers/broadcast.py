@@ -208,11 +208,13 @@ class Broadcast:
         known = of_model.get(key.version)
         if known is None or known.created_at != observation.created_at:
             known = _Sum(key, observation.created_at)
-        known.parts[subscriber] = _Counted(observation)
+        before = known.parts.get(subscriber)
+        known.parts[subscriber] = counted = _Counted(observation)
         if self._show(known):
             of_model[key.version] = known
             self._sums[key.name] = of_model
-            if known.parts[subscriber].meter.waiting:
+            turned_away = before.meter.turned_away if before else None
+            if counted.meter.waiting or counted.meter.turned_away != turned_away:
                 self.table.on_held(key)
 
     def answered(self) -> Mapping[int, int]:

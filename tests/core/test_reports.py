@@ -109,6 +109,19 @@ def test_the_first_request_that_is_held_is_told_at_once(world: World) -> None:
     assert len(told) == 2
 
 
+def test_those_who_are_turned_away_are_told_at_once_and_not_each_of_them(world: World) -> None:
+    told: list[None] = []
+    world.reports.hurried = lambda: told.append(None)
+    moment = NOON
+    for seconds in (0, 1, 2, 20):
+        moment += timedelta(seconds=seconds)
+        turned_away = load().model_copy(update={"turned_away_at": moment})
+        world.reports.take(report("a", turned_away))
+    assert len(told) == 2, "a new rush comes after a pause"
+    world.reports.take(report("b", load()))
+    assert world.reports.load(IRIS).turned_away_at == moment
+
+
 async def test_a_replica_is_drained_when_all_routers_leave_it_alone(world: World) -> None:
     reports = world.reports
     for router in "ab":

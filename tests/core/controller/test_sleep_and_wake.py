@@ -16,7 +16,8 @@ from longshore.core import controller
 from longshore.core.convergence import Step, converge
 from longshore.core.types import State, VersionRecord, Wish, WorkloadStatus
 from longshore.router.admission import Slot
-from longshore.router.errors import NotReady
+from longshore.router.errors import NotReady, Waking
+from longshore.router.holding import Holding, HoldLimits
 
 
 async def held(world: World) -> asyncio.Future[object]:
@@ -49,6 +50,20 @@ async def test_a_request_wakes_a_sleeping_version_by_whatever_way_it_is_told(
         async with asyncio.timeout(10):
             assert isinstance(await outcome, Slot)
         assert world.backend.calls == ["apply iris:1 1"]
+
+
+async def test_who_is_turned_away_because_too_much_waits_wakes_it_all_the_same(
+    world: World,
+) -> None:
+    await asleep(world)
+    world.table.holding = Holding(world.table, HoldLimits(requests=0))
+    async with world.controller.running():
+        with pytest.raises(Waking, match="hold_requests"):
+            await held(world)
+        assert await until(lambda: world.backend.calls == ["apply iris:1 1"])
+    told = [each for each in await world.registry.decisions(IRIS) if each.outcome == "run"]
+    assert [each.inputs["held"] for each in told] == [0]
+    assert "turned_away_at" in told[0].inputs
 
 
 async def test_doubled_signals_start_a_version_once_and_at_once(world: World) -> None:

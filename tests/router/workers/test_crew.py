@@ -246,6 +246,21 @@ async def test_what_a_killed_worker_had_in_flight_is_forgotten(router: Crewed) -
     assert await caller.ask() == b"free again"
 
 
+async def test_whom_a_worker_turns_away_the_parent_hears_of(state: Path) -> None:
+    async with crewed(state, hold_requests=0) as router:
+        asked: list[VersionKey] = []
+        router.broadcast.table.on_held = asked.append
+        sleeping = route(state=State.ASLEEP).model_copy(update={"coming": True})
+        await router.broadcast.update(model_route(sleeping))
+        await router.told()
+        answer = await router.http.post("/v1/models/iris/predict", content=b"x")
+        assert answer.status_code == 503
+        assert "hold_requests" in answer.json()["detail"]
+        assert await until(lambda: asked == [VersionKey("iris", "1")])
+        load = router.broadcast.load(VersionKey("iris", "1"))
+        assert (load.held, load.turned_away_at is not None) == (0, True)
+
+
 async def test_a_stopping_worker_finishes_what_runs_and_accepts_no_more(state: Path) -> None:
     # Longer than new workers take to start on a busy machine.
     async with crewed(state, grace=60) as router:
