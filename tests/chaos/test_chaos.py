@@ -37,7 +37,7 @@ def test_no_request_is_lost_doubled_or_wrong(disorder: Disorder) -> None:
             disorder.run(SECONDS)
             time.sleep(5)
     verdict = judge(load, disorder.kills)
-    told = f"{verdict.told()}\n{dict(disorder.counts)}\nLONGSHORE_CHAOS_SEED={SEED}"
+    told = f"{verdict.told()}\nat most {load.latest:.2f} s late\n{dict(disorder.counts)}\nLONGSHORE_CHAOS_SEED={SEED}"
     print(told)
     if os.environ.get("LONGSHORE_CHAOS_PAGE"):
         where = "" if PLACE == "engine" else f"CHAOS_BACKEND={PLACE} "
@@ -45,12 +45,13 @@ def test_no_request_is_lost_doubled_or_wrong(disorder: Disorder) -> None:
             "command": f"{where}LONGSHORE_CHAOS={SECONDS:.0f} make chaos",
             "date": datetime.now(UTC).date().isoformat(),
             "length": f"{SECONDS:.0f} s, {PACE} to {PACE * 3} requests a second",
+            "sent": f"{verdict.sent / SECONDS:.0f} a second, none later than {load.latest:.1f} s",
             "seed": str(SEED),
         }
         write(PAGE, PLACE, verdict, disorder.counts, run)
-    assert verdict.sent > SECONDS * PACE * 0.5, "the client itself was too slow"
+    assert verdict.sent > SECONDS * PACE * 0.9, "the client itself was too slow"
     assert not verdict.lost, told
     assert not verdict.doubled, told
     assert not verdict.wrong, told
     # A version that is killed again and again refuses its callers meanwhile, with the reason.
-    assert verdict.well > verdict.sent * 0.6, told
+    assert verdict.well > verdict.sent * 0.8, told

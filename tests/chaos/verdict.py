@@ -9,6 +9,10 @@ from pathlib import Path
 from parts.steady_load import Answer, Load
 
 
+REFUSALS = frozenset({"not-ready", "waking", "busy", "unreachable"})
+"""The problems whose 503 says that nothing of the request was sent, and why."""
+
+
 @dataclass(frozen=True)
 class Kill:
     """A replica that was killed; a pod may be so again and again."""
@@ -34,7 +38,8 @@ class Verdict:
     cut_off: int
     """Whose own replica was killed meanwhile, and who were told so by a 502."""
     refused: int
-    """Who heard by a 503 why they cannot be answered; nothing of them was sent."""
+    """Who heard by one of the 503s that tell why they cannot be answered; nothing of them was
+    sent."""
     refusals: Sequence[Answer]
     lost: Sequence[Answer]
     """All others: no answer, or one that nothing explains."""
@@ -83,9 +88,10 @@ def judge(load: Load, kills: Sequence[Kill]) -> Verdict:
 def _kind(answer: Answer, kills: Iterable[Kill]) -> str:
     if answer.outcome in {"well", "wrong"}:
         return answer.outcome
-    if answer.status == 502 and any(each.explains(answer) for each in kills):
+    told = (answer.status, answer.problem)
+    if told == (502, "replica-failed") and any(each.explains(answer) for each in kills):
         return "cut off"
-    return "refused" if answer.status == 503 else "lost"
+    return "refused" if answer.status == 503 and answer.problem in REFUSALS else "lost"
 
 
 def write(

@@ -75,6 +75,8 @@ class Answer:
     said: str = ""
     """Status and detail, where it did not go well."""
     status: int = 0
+    problem: str = ""
+    """What kind of problem document came; empty if none did."""
     replica: str = ""
     """The one that failed, where the answer names it."""
     ended: float = field(default_factory=time.monotonic)
@@ -87,6 +89,9 @@ class Load:
 
     ledger: Ledger | None = None
     answers: list[Answer] = field(default_factory=list)
+    latest: float = 0.0
+    """By how many seconds a request was sent later than its time, at most: an open loop has none
+    to speak of."""
 
     @property
     def faults(self) -> list[Answer]:
@@ -176,8 +181,10 @@ async def _pace(
     ) as client:
         number = 0
         while not over.is_set():
-            asking.add(asyncio.create_task(_ask(client, url, f"{run}-{number}", load)))
-            asking = {each for each in asking if not each.done()}
+            load.latest = max(load.latest, time.monotonic() - due)
+            task = asyncio.create_task(_ask(client, url, f"{run}-{number}", load))
+            asking.add(task)
+            task.add_done_callback(asking.discard)
             number += 1
             due += 1 / pace()
             await asyncio.sleep(max(0, due - time.monotonic()))
@@ -196,8 +203,9 @@ async def _ask(client: aiohttp.ClientSession, url: str, body: str, load: Load) -
     if answer.status != 200:
         problem = json.loads(text) if "json" in answer.content_type else {}
         said = f"{answer.status} {problem.get('detail', text)}"
+        kind = str(problem.get("type", "")).rpartition(":")[2]
         replica = str(problem.get("replica", ""))
-        load.answers.append(Answer(body, "failed", at, version, said, answer.status, replica))
+        load.answers.append(Answer(body, "failed", at, version, said, answer.status, kind, replica))
     elif text != body:
         load.answers.append(Answer(body, "wrong", at, version, text))
     else:
