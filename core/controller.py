@@ -128,9 +128,9 @@ class Controller:
         self._next_try: datetime | None = None
         self._led_since: datetime | None = None
         self._scaler = Scaler(
-            registry,
             hooks,
-            table,
+            load=table.load,
+            tell=registry.add_decisions,
             kick=self.kick,
             acts=lambda: leadership.leads,
             gathers=lambda: self._gathers,

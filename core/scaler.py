@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from longshore.core.averages import Averages
@@ -12,8 +12,6 @@ from longshore.core.convergence import endpoints_of
 from longshore.core.errors import Unavailable
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
-from longshore.core.protocols import Registry
-from longshore.core.routes import RouteTable
 from longshore.core.types import Decision, Load, VersionRecord, Wish, WorkloadStatus
 
 SAMPLE_EVERY = 1.0
@@ -24,9 +22,9 @@ class Scaler:
     """Decides the number of replicas where no autoscaler of a backend does.
 
     Args:
-        registry: where decisions are kept.
         hooks: the plugins, which decide.
-        table: what routers observe.
+        load: what routers observe of a version at this moment.
+        tell: keeps decisions.
         kick: asks the controller for a pass soon.
         acts: whether this process leads, and is to leave word of what it decides.
         gathers: whether routers may not have told yet what they carry; nothing is made less then.
@@ -36,19 +34,19 @@ class Scaler:
 
     def __init__(
         self,
-        registry: Registry,
         hooks: Hooks,
-        table: RouteTable,
         *,
+        load: Callable[[VersionKey], Load],
+        tell: Callable[[VersionKey, Sequence[Decision]], Awaitable[None]],
         kick: Callable[[], None],
         acts: Callable[[], bool],
         gathers: Callable[[], bool],
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._registry = registry
         self._hooks = hooks
-        self._table = table
+        self._load = load
+        self._tell = tell
         self._kick = kick
         self._acts = acts
         self._gathers = gathers
@@ -62,16 +60,17 @@ class Scaler:
         more of them."""
 
     async def run(self) -> None:
-        """Take samples, and ask for a pass where one shows more than the replicas are to carry.
-
-        Runs until it is cancelled.
-        """
+        """Take samples until cancelled."""
         while True:
             await asyncio.sleep(SAMPLE_EVERY)
-            loads = [self._table.load(key) for key in self._scaled]
-            self._averages.sample(loads, self._clock())
-            if any(load.in_flight + load.held > self._full[load.key] for load in loads):
-                self._kick()
+            self.sample()
+
+    def sample(self) -> None:
+        """Take a sample, and ask for a pass where it shows more than the replicas are to carry."""
+        loads = [self._load(key) for key in self._scaled]
+        self._averages.sample(loads, self._clock())
+        if any(load.in_flight + load.held > self._full[load.key] for load in loads):
+            self._kick()
 
     async def wanted(self, record: VersionRecord, have: WorkloadStatus | None) -> int:
         """Return how many replicas a version should have.
@@ -89,7 +88,7 @@ class Scaler:
             # The number of an autoscaler is its own, and nobody else writes it.
             return len(have.replicas) or least if have and have.autoscaled else 1
         ready = len(endpoints_of(have))
-        load = self._averages.told(self._table.load(key), self._clock())
+        load = self._averages.told(self._load(key), self._clock())
         answer = await self._hooks.first(
             "longshore_scale", version=record.version, load=load, replicas=ready
         )
@@ -106,7 +105,7 @@ class Scaler:
                 at=self._now(),
             )
             with contextlib.suppress(Unavailable):
-                await self._registry.add_decisions(key, [decision])
+                await self._tell(key, [decision])
         self._scaled[key] = wanted
         self._full[key] = wanted * scaling.target if wanted < scaling.max else math.inf
         return wanted

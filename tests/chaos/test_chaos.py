@@ -37,7 +37,14 @@ def test_no_request_is_lost_doubled_or_wrong(disorder: Disorder) -> None:
             disorder.run(SECONDS)
             time.sleep(5)
     verdict = judge(load, disorder.kills)
-    told = f"{verdict.told()}\nat most {load.latest:.2f} s late\n{dict(disorder.counts)}\nLONGSHORE_CHAOS_SEED={SEED}"
+    told = "\n".join(
+        [
+            verdict.told(),
+            f"sent {load.latest:.2f} s late at most",
+            str(dict(disorder.counts)),
+            f"LONGSHORE_CHAOS_SEED={SEED}",
+        ]
+    )
     print(told)
     if os.environ.get("LONGSHORE_CHAOS_PAGE"):
         where = "" if PLACE == "engine" else f"CHAOS_BACKEND={PLACE} "

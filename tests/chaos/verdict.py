@@ -8,7 +8,6 @@ from pathlib import Path
 
 from parts.steady_load import Answer, Load
 
-
 REFUSALS = frozenset({"not-ready", "waking", "busy", "unreachable"})
 """The problems whose 503 says that nothing of the request was sent, and why."""
 
