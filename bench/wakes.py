@@ -1,4 +1,4 @@
-"""What a wake costs, phase by phase: ``python -m bench.wakes NAME:VERSION``.
+"""What a wake costs, phase by phase: ``python -m bench.wakes NAME:VERSION --body JSON``.
 
 Puts a version of a running platform to sleep and asks it for a prediction, again and again, and
 reads from the wake ledger how long each phase took. Longshore's own are ``before``, from the
@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from datetime import datetime
 from typing import Any
@@ -22,11 +23,21 @@ PATIENCE = 120.0
 
 
 def call(url: str, body: bytes | None = None, method: str | None = None) -> Any:
-    """Ask the platform, and return the JSON of its answer."""
+    """Ask the platform, and return the JSON of its answer.
+
+    Raises:
+        SystemExit: it answers with an error, or not at all; says what it said.
+    """
     request = urllib.request.Request(url, data=body, method=method)  # noqa: S310 - the user's own
     request.add_header("content-type", "application/json")
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - the same
-        content = answer.read()
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - the same
+            content = answer.read()
+    except urllib.error.HTTPError as error:
+        said = error.read(500).decode(errors="replace")
+        raise SystemExit(f"{url} answered {error.code}: {said}") from error
+    except urllib.error.URLError as error:
+        raise SystemExit(f"{url} cannot be reached: {error.reason}") from error
     try:
         return json.loads(content)
     except ValueError:
@@ -98,7 +109,7 @@ def main() -> None:
     parser.add_argument("version", metavar="NAME:VERSION")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--body", default="[1]", help="what the version is asked")
+    parser.add_argument("--body", required=True, help="JSON that the version is asked")
     parser.add_argument(
         "--between",
         default="",
