@@ -246,7 +246,7 @@ def _asks_anew(load: Load, before: Load | None) -> bool:
     """Return whether requests wait, or were turned away, for a version that nobody asked for."""
     if load.held and not (before and before.held):
         return True
-    at, last = load.turned_away_at, before and before.turned_away_at
+    at, last = load.turned_away_at, before.turned_away_at if before else None
     return at is not None and (last is None or at - last > LATELY)
 
 
