@@ -42,6 +42,7 @@ from longshore.core.recording import Recording
 from longshore.core.routes import RouteTable
 from longshore.core.scaler import Scaler
 from longshore.core.types import (
+    Load,
     Model,
     Placement,
     State,
@@ -160,6 +161,10 @@ class Controller:
     def models(self) -> Sequence[Model]:
         """Return what is registered, as the last pass read it."""
         return self._looking.models
+
+    def load(self, key: VersionKey) -> Load:
+        """Return what all routers observe of a version."""
+        return self._table.load(key)
 
     def kick(self) -> None:
         """Ask for a pass soon; cheap, and any number of times."""

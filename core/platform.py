@@ -12,6 +12,7 @@ from longshore.core.collector import Collector
 from longshore.core.controller import Controller
 from longshore.core.errors import Unavailable
 from longshore.core.front import Front
+from longshore.core.glance import Glance, Glances
 from longshore.core.hooks import Hooks
 from longshore.core.measures import Measured, known_by
 from longshore.core.names import VersionKey
@@ -81,6 +82,7 @@ class Platform(Front):
         self._backends = backends
         self._controller = controller
         self._collector = collector
+        self._glances = Glances(registry, controller.load)
 
     async def preflight(self, key: VersionKey, spec: VersionSpec, *, force: bool = False) -> Plan:
         """Work out what ``register`` would do, and store nothing."""
@@ -128,6 +130,10 @@ class Platform(Front):
     async def models(self) -> Sequence[Model]:
         """Return all models with their versions."""
         return await self._registry.models()
+
+    async def glance(self) -> Glance:
+        """Return what is known of all versions, at most a second old."""
+        return await self._glances.look()
 
     async def model(self, name: str) -> Model:
         """Return one model."""

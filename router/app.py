@@ -32,10 +32,12 @@ from longshore.router.operations import (
     operation_routes,
     ready_routes,
 )
+from longshore.router.page import page_routes
 from longshore.router.passing_on import Elsewhere, PassingOn, to_leader, was_passed_on
 from longshore.router.predictions import prediction_routes
 from longshore.router.request_id import RequestId
 from longshore.router.shadow import Shadows
+from longshore.router.static_files import static_routes
 from longshore.router.table import Table
 from longshore.router.uniform import MOST_BUFFERED
 from longshore.router.upstream import Upstream
@@ -60,6 +62,8 @@ def build_app(
     app = _with_predictions(platform, table, rest)
     app.include_router(management_routes(platform))
     app.include_router(operation_routes(platform, table))
+    app.include_router(static_routes())
+    app.include_router(page_routes(platform, table))
     if colleagues and rest:
         app.include_router(internal_routes(colleagues))
 

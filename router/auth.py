@@ -27,6 +27,9 @@ OPEN = frozenset({"/", "/healthz", "/readyz", LOADS})
 """What needs no identity: the page, which asks the API for everything, and the probes; and what
 has a token of its own."""
 
+STATIC = "/static/"
+"""What the page is made of lies there, and needs no identity either."""
+
 _READING = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
@@ -50,7 +53,7 @@ class Authentication:
         Raises:
             Unauthenticated: nobody recognises the caller.
         """
-        if scope["type"] == "http" and scope["path"] not in OPEN:
+        if scope["type"] == "http" and not is_open(scope["path"]):
             headers = _headers(scope)
             identity = await self._platform.authenticate(headers)
             if identity is None:
@@ -64,6 +67,11 @@ class Authentication:
             scope["state"]["identity"] = identity
             self._callers.remember(headers.get("authorization", "").encode("latin-1"), identity)
         await self._app(scope, receive, send)
+
+
+def is_open(path: str) -> bool:
+    """Return whether a path needs no identity."""
+    return path in OPEN or path.startswith(STATIC)
 
 
 class Fence:

@@ -134,14 +134,14 @@ def _add_collection(router: APIRouter, platform: Platform) -> None:
     @router.post(VERSION + "/pin", summary="Pin a version", responses=openapi.problems(404))
     async def pin(name: Name, version: Number) -> VersionRecord:
         """Let a version never be collected."""
-        key = _known(name, version)
+        key = known_version(name, version)
         await platform.pin(key, pinned=True)
         return await platform.version(key)
 
     @router.post(VERSION + "/unpin", summary="Unpin a version", responses=openapi.problems(404))
     async def unpin(name: Name, version: Number) -> VersionRecord:
         """Let a version be collected when nobody calls it for its retention time."""
-        key = _known(name, version)
+        key = known_version(name, version)
         await platform.pin(key, pinned=False)
         return await platform.version(key)
 
@@ -193,7 +193,7 @@ def _add_versions(router: APIRouter, platform: Platform) -> None:
         name: Name, version: Number, spec: VersionSpec, response: Response, force: Force = False
     ) -> VersionRecord:
         """Register a version, and let it be started. A version never changes afterwards."""
-        registered = await platform.register(_new(name, version), spec, force=force)
+        registered = await platform.register(new_version(name, version), spec, force=force)
         if registered.created:
             response.status_code = status.HTTP_201_CREATED
         return registered.record
@@ -207,17 +207,17 @@ def _add_versions(router: APIRouter, platform: Platform) -> None:
         name: Name, version: Number, spec: VersionSpec, force: Force = False
     ) -> Plan:
         """Return the version and every decision about it, and store nothing."""
-        return await platform.preflight(_new(name, version), spec, force=force)
+        return await platform.preflight(new_version(name, version), spec, force=force)
 
     @router.get(VERSION, summary="Read a version", responses=openapi.problems(404))
     async def read_version(name: Name, version: Number) -> VersionRecord:
         """Return one version, what is wished of it and what became of that."""
-        return await platform.version(_known(name, version))
+        return await platform.version(known_version(name, version))
 
     @router.delete(VERSION, summary="Delete a version", responses=openapi.problems(404))
     async def delete_version(name: Name, version: Number) -> Deleted:
         """Forget a version; its containers go after their last answers."""
-        key = _known(name, version)
+        key = known_version(name, version)
         await platform.delete(key)
         return Deleted(deleted=[str(key)])
 
@@ -229,7 +229,7 @@ def _add_versions(router: APIRouter, platform: Platform) -> None:
     )
     async def wake(name: Name, version: Number) -> VersionRecord:
         """Start a sleeping version, and a failed one at once instead of at its next try."""
-        key = _known(name, version)
+        key = known_version(name, version)
         await platform.wake(key)
         return await platform.version(key)
 
@@ -241,7 +241,7 @@ def _add_versions(router: APIRouter, platform: Platform) -> None:
     )
     async def sleep(name: Name, version: Number) -> VersionRecord:
         """Stop a version's replicas until somebody wakes or calls it."""
-        key = _known(name, version)
+        key = known_version(name, version)
         await platform.sleep(key)
         return await platform.version(key)
 
@@ -260,7 +260,7 @@ def _add_history(router: APIRouter, platform: Platform) -> None:
         follow: Annotated[bool, Query(description="Go on with new lines.")] = False,
     ) -> StreamingResponse:
         """Stream what the containers wrote, oldest first."""
-        lines = platform.logs(_known(name, version), tail=tail, follow=follow)
+        lines = platform.logs(known_version(name, version), tail=tail, follow=follow)
         return StreamingResponse(
             await _begun(lines),
             media_type="text/plain; charset=utf-8",
@@ -273,14 +273,14 @@ def _add_history(router: APIRouter, platform: Platform) -> None:
     )
     async def decisions(name: Name, version: Number) -> Decisions:
         """Return what was decided about a version, by which plugin and why; oldest first."""
-        return Decisions(decisions=await platform.decisions(_known(name, version)))
+        return Decisions(decisions=await platform.decisions(known_version(name, version)))
 
     @router.get(
         VERSION + "/wakes", summary="Read a version's wakes", responses=openapi.problems(404)
     )
     async def wakes(name: Name, version: Number) -> Wakes:
         """Return the newest wakes, oldest of them first."""
-        return Wakes(wakes=await platform.wakes(_known(name, version)))
+        return Wakes(wakes=await platform.wakes(known_version(name, version)))
 
     @router.get("/events", summary="Read what happened", responses=openapi.problems(422))
     async def events(
@@ -321,14 +321,24 @@ def _existing(name: str) -> str:
         raise NotFound(str(error)) from error
 
 
-def _known(name: str, version: str) -> VersionKey:
+def known_version(name: str, version: str) -> VersionKey:
+    """Return the version that a path names.
+
+    Raises:
+        NotFound: nothing can be called so.
+    """
     try:
         return VersionKey(_existing(name), check_version_name(version))
     except ValueError as error:
         raise NotFound(str(error)) from error
 
 
-def _new(name: str, version: str) -> VersionKey:
+def new_version(name: str, version: str) -> VersionKey:
+    """Return the version that a path names, and that may be new.
+
+    Raises:
+        InvalidInput: nothing can be called so.
+    """
     try:
         return VersionKey(check_model_name(name), check_version_name(version))
     except ValueError as error:

@@ -1,13 +1,9 @@
-"""What operators and browsers ask of the process itself: its health, its metrics, its page."""
+"""What operators ask of the process itself: its health and its metrics."""
 
-import base64
-import hashlib
-import re
 from collections.abc import Callable
-from importlib.resources import files
 
 from fastapi import APIRouter, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
@@ -81,28 +77,6 @@ def metrics_routes(table: Table, wakes: WakesCounted = dict) -> APIRouter:
 def operation_routes(platform: Platform, table: Table) -> APIRouter:
     """Return the endpoints."""
     router = health_routes()
-    page = files("longshore.router").joinpath("static/index.html").read_text("utf-8")
-    policy = _policy(page)
-
-    @router.get("/", summary="The web page", response_class=HTMLResponse)
-    async def index() -> HTMLResponse:
-        """Show models, versions and their states."""
-        return HTMLResponse(page, headers={"content-security-policy": policy})
-
     router.include_router(ready_routes(platform.unready))
     router.include_router(metrics_routes(table, platform.wakes_counted))
     return router
-
-
-def _policy(page: str) -> str:
-    """Return the content security policy that lets the page run its own script and no other."""
-
-    def source(tag: str) -> str:
-        found = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        digest = hashlib.sha256(found[1].encode() if found else b"").digest()
-        return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-    return (
-        f"default-src 'none'; connect-src 'self'; script-src {source('script')}; "
-        f"style-src {source('style')}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )

@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 
 from longshore.core.errors import LongshoreError, NotFound
@@ -164,6 +164,18 @@ class RoutedModel:
             return self._sticky.choose(value)
         if self._bounds:
             return self._weighted[bisect_right(self._bounds, draw() * self._bounds[-1])]
+        return self._newest()
+
+    def shares(self) -> Mapping[VersionKey, float]:
+        """Return which share of the requests each version gets that gets any, as things are."""
+        if not self._bounds:
+            return {self._newest().key: 1.0}
+        weights = zip(self._bounds, [0, *self._bounds], strict=False)
+        shares = (upper - lower for upper, lower in weights)
+        pairs = zip(self._weighted, shares, strict=True)
+        return {version.key: share / self._bounds[-1] for version, share in pairs}
+
+    def _newest(self) -> RoutedVersion:
         newest_first = self._newest_first
         # One that sleeps counts as ready, or the next older one would take over while it does.
         able = (each for each in newest_first if each.replicas or each.dozes)
@@ -266,6 +278,11 @@ class Table:
         """Yield all versions."""
         for model in self._models.values():
             yield from model.versions.values()
+
+    def shares(self) -> Mapping[VersionKey, float]:
+        """Return which share of its model's requests each version gets that gets any."""
+        models = self._models.values()
+        return {key: share for model in models for key, share in model.shares().items()}
 
     def _model(self, name: str) -> RoutedModel:
         model = self._models.get(name)

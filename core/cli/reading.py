@@ -16,7 +16,8 @@ from longshore.core.cli.options import (
 )
 from longshore.core.cli.output import COLOURS, coloured, fields, print_json, say, table
 from longshore.core.types import Model, State, VersionRecord, Wake
-from longshore.core.words.text import age, moment
+from longshore.core.words.events import EVENTS, event_row
+from longshore.core.words.text import age
 from longshore.core.words.versions import MODELS, content_of, version_row
 
 _STATES = {state.value: colour for state, colour in COLOURS.items()}
@@ -123,6 +124,6 @@ def events(client: Client, /, *, target: Target | None, limit: int, as_json: boo
     elif not found:
         say("Nothing has happened yet.")
     else:
-        rows = [(moment(each.at), str(each.key), each.kind, each.message) for each in found]
+        rows = [event_row(each) for each in found]
         kinds = {each: _STATES[State(each)] for each in ("ready", "failed")}
-        table(("WHEN", "VERSION", "WHAT", "MESSAGE"), rows, colours=kinds)
+        table(EVENTS, rows, colours=kinds)

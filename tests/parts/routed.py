@@ -102,6 +102,7 @@ class Routed:
     platform: Platform
     controller: Controller
     backend: MemoryBackend
+    registry: SqlRegistry
     _stack: contextlib.AsyncExitStack
 
     async def replica(self, behave: Behaviour = echo) -> Replica:
@@ -134,6 +135,7 @@ async def routed(state: Path, *plugins: object, **settings: object) -> AsyncIter
     """Run a router over an empty platform."""
     chosen = Settings.model_validate({"state": state, "database": None, **settings})
     hooks = hooks_of(*plugins, Images(), contracts, balancing)
+    port = chosen.port if "port" in settings else 0
     table = Table(hooks, hold=HoldLimits.of(chosen))
     backend = MemoryBackend()
     async with contextlib.AsyncExitStack() as stack:
@@ -146,11 +148,11 @@ async def routed(state: Path, *plugins: object, **settings: object) -> AsyncIter
         collector = Collector(chosen, registry, backends, hooks, table, kick=controller.kick)
         platform = Platform(chosen, hooks, registry, backends, controller, collector=collector)
         app = build_app(platform, table)
-        address = await stack.enter_async_context(serve(app, "127.0.0.1", 0, grace=2))
+        address = await stack.enter_async_context(serve(app, "127.0.0.1", port, grace=2))
         url = f"http://{address}"
         http = httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
         await stack.enter_async_context(http)
-        yield Routed(url, address.port, http, table, platform, controller, backend, stack)
+        yield Routed(url, address.port, http, table, platform, controller, backend, registry, stack)
 
 
 async def until(condition: Callable[[], object], within: float = 5) -> bool:

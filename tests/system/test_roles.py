@@ -57,6 +57,9 @@ async def test_two_controllers_and_two_routers_lose_the_leader(world: Installati
         models = (await world.http.get(f"{each.url}/api/models")).json()["models"]
         assert [each["name"] for each in models] == ["iris"]
         assert (await world.http.get(f"{each.url}/")).text.startswith("<!doctype html>")
+        assert (await world.http.get(f"{each.url}/static/main.js")).status_code == 200
+        [row] = (await world.http.get(f"{each.url}/api/page/overview")).json()["rows"]
+        assert (row["model"], row["state"], row["share"]) == ("iris", "ready", "100.0%")
     async with steady(world, *routers) as statuses:
         killed = time.monotonic()
         first.kill()
@@ -270,6 +273,8 @@ async def test_keys_are_checked_by_the_leader_and_reports_have_a_token_of_their_
     # The router looks for who leads every second.
     assert await answers(world, path, headers=given)
     assert (await world.http.get(path)).status_code == 401
+    for open_to_all in ("/", "/static/main.js"):
+        assert (await world.http.get(router.url + open_to_all)).status_code == 200
     assert await world.predict(router) == 401
 
     async def report(token: str, body: bytes) -> int:

@@ -20,6 +20,10 @@ async def test_everything_but_predictions_comes_from_the_parent(router: Crewed) 
     page = await http.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
+    part = await http.get("/static/main.js")
+    known = await http.get("/static/main.js", headers={"if-none-match": part.headers["etag"]})
+    assert (part.status_code, known.status_code, known.content) == (200, 304, b"")
+    assert (await http.get("/api/page/overview")).json()["rows"] == []
     assert (await http.get("/api/models")).json() == {"models": []}
     paths = (await http.get("/openapi.json")).json()["paths"]
     assert {"/v1/predict", "/api/models", "/healthz"} <= paths.keys()
