@@ -229,6 +229,6 @@ async def test_what_registering_would_plan_is_told_and_nothing_stored(router: Ro
 async def test_nodes_are_told_as_the_report_tells_them(router: Routed) -> None:
     told = (await router.http.get("/api/page/nodes")).json()
     assert told["headings"][:2] == ["NODE", "BACKEND"]
-    assert told["rows"] == [["here", "engine", "amd64", "2", "4.0 GiB", "-", "-", "-"]]
+    assert told["rows"] == [["here", "engine", "amd64", "2", "4 GiB", "-", "-", "-"]]
     [node] = told["nodes"]
     assert (node["name"], node["backend"], node["facts"]) == ("here", "engine", [])
