@@ -1,9 +1,12 @@
 """Work that goes on beside something else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+
+from longshore.core.errors import LongshoreError
 
 
 class Tasks:
@@ -39,6 +42,22 @@ async def beside(works: Mapping[str, Coroutine[object, object, None]]) -> AsyncI
         yield
     finally:
         await cut_off(tasks)
+
+
+@contextmanager
+def survived(log: logging.Logger, failure: str) -> Iterator[None]:
+    """End a round with whatever it trips over, and log that: the next one must come.
+
+    Args:
+        log: the caller's.
+        failure: what is said then: ``collection failed``.
+    """
+    try:
+        yield
+    except LongshoreError as error:
+        log.warning("%s: %s", failure, error.traced)
+    except Exception:
+        log.exception("%s", failure)
 
 
 async def cut_off(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from longshore.core.background import beside
+from longshore.core.background import beside, survived
 from longshore.core.collection import Collection, judge, unused
 from longshore.core.errors import LongshoreError
 from longshore.core.hooks import Hooks
@@ -81,14 +81,9 @@ class Collector:
             self._due.clear()
             if not self._acts():
                 continue
-            try:
+            with survived(log, "collection failed"):
                 await self.collect()
                 await self._free_as_they_go()
-            except LongshoreError as error:
-                log.warning("collection failed: %s", error.traced)
-            except Exception:
-                # Whatever a round trips over, the next one must come.
-                log.exception("collection failed")
 
     async def plan(self) -> Collection:
         """Tell what a round would do now; nothing changes."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from longshore.core.acting import Acting, Errand
-from longshore.core.background import cut_off
+from longshore.core.background import cut_off, survived
 from longshore.core.convergence import (
     Action,
     Step,
@@ -28,7 +28,7 @@ from longshore.core.convergence import (
     workload_of,
 )
 from longshore.core.demand import Demand
-from longshore.core.errors import LongshoreError, Unavailable
+from longshore.core.errors import Unavailable
 from longshore.core.following import LOOK_EVERY, SETTLE, Following, heed, listed
 from longshore.core.foresight import Foresight
 from longshore.core.hooks import Hooks
@@ -211,13 +211,8 @@ class Controller:
     async def _loop(self) -> None:
         while True:
             self._kicked.clear()
-            try:
+            with survived(log, "controller pass failed"):
                 await self.converge_once()
-            except LongshoreError as error:
-                log.warning("controller pass failed: %s", error.traced)
-            except Exception:
-                # Whatever a pass trips over, the next one must come.
-                log.exception("controller pass failed")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause):
                     await self._kicked.wait()

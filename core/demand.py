@@ -6,12 +6,14 @@ twice. What is decided here is written to SQL as a wish, and everything else fol
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
 from longshore.core import idle
-from longshore.core.errors import LongshoreError, NotFound
+from longshore.core.background import survived
+from longshore.core.errors import NotFound
 from longshore.core.foresight import CORE, Foresight
 from longshore.core.ledger import Ledger
 from longshore.core.names import VersionKey
@@ -87,15 +89,10 @@ class Demand:
                 if key in self._woken:
                     continue
                 self._woken[key] = clock()
-                try:
+                # The next pass sees that somebody still waits. Of a version that was deleted
+                # meanwhile, the router lets go of those who wait.
+                with survived(log, f"{key} cannot be woken"), contextlib.suppress(NotFound):
                     await self._wake(key)
-                except NotFound:
-                    pass  # deleted meanwhile; the router lets go of those who wait
-                except LongshoreError as error:
-                    # The next pass sees that somebody still waits.
-                    log.warning("%s cannot be woken: %s", key, error.traced)
-                except Exception:
-                    log.exception("%s cannot be woken", key)
 
     async def _wake(self, key: VersionKey) -> None:
         if not self._leads():

@@ -11,9 +11,9 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
-from longshore.core.background import beside
+from longshore.core.background import beside, survived
 from longshore.core.convergence import endpoints_of
-from longshore.core.errors import LongshoreError, Unavailable
+from longshore.core.errors import Unavailable
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Backend, Registry
@@ -151,13 +151,8 @@ class Following:
     async def _loop(self) -> None:
         while True:
             self._kicked.clear()
-            try:
+            with survived(log, "following failed"):
                 await self.once()
-            except LongshoreError as error:
-                log.warning("%s", error.message)
-            except Exception:
-                # Whatever one look trips over, the next one must come.
-                log.exception("following failed")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._kicked.wait()

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from longshore.core.background import beside
+from longshore.core.background import beside, survived
 from longshore.core.convergence import workload_of
 from longshore.core.errors import LongshoreError, Unavailable
 from longshore.core.hooks import Hooks
@@ -118,13 +118,8 @@ class Learner:
     async def _rounds(self) -> None:
         while True:
             await asyncio.sleep(EVERY)
-            try:
+            with survived(log, "what versions use cannot be measured"):
                 await self.look()
-            except LongshoreError as error:
-                log.warning("what versions use cannot be measured: %s", error.traced)
-            except Exception:
-                # Whatever a round trips over, the next one must come.
-                log.exception("what versions use cannot be measured")
 
     async def look(self) -> None:
         """Make one round.

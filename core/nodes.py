@@ -30,6 +30,15 @@ async def profile_node(hooks: Hooks, node: Node) -> tuple[NodeProfile, list[Fail
     return NodeProfile(node=node, facts=facts), failures
 
 
+async def profiles_of(hooks: Hooks, backend: Backend) -> list[NodeProfile]:
+    """Return what plugins know of each node of a backend.
+
+    Raises:
+        Unavailable: it does not answer.
+    """
+    return [(await profile_node(hooks, node))[0] for node in await backend.nodes()]
+
+
 async def known_nodes(hooks: Hooks, backends: Mapping[str, Backend]) -> Sequence[KnownNode]:
     """Return the nodes of all backends.
 
@@ -37,9 +46,9 @@ async def known_nodes(hooks: Hooks, backends: Mapping[str, Backend]) -> Sequence
         Unavailable: a backend does not answer.
     """
     return [
-        KnownNode(backend=name, profile=(await profile_node(hooks, node))[0])
+        KnownNode(backend=name, profile=profile)
         for name, backend in backends.items()
-        for node in await backend.nodes()
+        for profile in await profiles_of(hooks, backend)
     ]
 
 

@@ -12,7 +12,7 @@ from longshore.core.hooks import Answer, Hooks, PluginFailed, failed
 from longshore.core.images import profile_image, resolve_image
 from longshore.core.measures import Known, decided, facts_of, noted, nothing_known
 from longshore.core.names import VersionKey
-from longshore.core.nodes import profile_node
+from longshore.core.nodes import profiles_of
 from longshore.core.placing import judge, plan_hardware
 from longshore.core.protocols import Backend, Contract
 from longshore.core.settings import Settings
@@ -90,7 +90,7 @@ class Registration:
         if measured := facts_of(await self._measured(image.digest), spec):
             profile = profile.model_copy(update={"facts": {**profile.facts, **measured}})
         serving = self._serving(spec, profile, decisions)
-        nodes = [(await profile_node(self._hooks, node))[0] for node in await backend.nodes()]
+        nodes = await profiles_of(self._hooks, backend)
         plan = await plan_hardware(self._hooks, spec, profile, nodes, decisions)
         if not force:
             _refuse_failed(plan)
@@ -126,7 +126,7 @@ class Registration:
         backend = self._backends.get(before.backend)
         if backend is None or workload_of(planned) == workload_of(version):
             return planned, decisions
-        nodes = [(await profile_node(self._hooks, node))[0] for node in await backend.nodes()]
+        nodes = await profiles_of(self._hooks, backend)
         ranked = await self._place(version.spec, plan, nodes, decisions, force=True)
         return _placed(version, plan, ranked), decisions
 

@@ -11,6 +11,7 @@ import aiohttp
 
 from longshore.core.backends.causes import is_read_only_error
 from longshore.core.backends.lines import Line, tail_of
+from longshore.core.backends.writable import AS_REGISTERED
 from longshore.core.errors import Unavailable
 from longshore.core.names import VersionKey
 from longshore.core.types import Progress, Replica, ReplicaState, WorkloadStatus, utc_now
@@ -47,9 +48,6 @@ GOES_ON_WITHIN = 30.0
 """Seconds until a container that was frozen must answer again; one that cannot is replaced."""
 
 _KILLED = 137
-
-AS_REGISTERED = "as registered"
-"""Why a root file system is writable that its user wanted so."""
 
 
 @dataclass(slots=True)

@@ -6,17 +6,14 @@ What needs one is remembered by this process alone; another one finds out by try
 import logging
 from collections.abc import Callable, Coroutine
 
+from longshore.core.backends.writable import AS_REGISTERED, NEEDS_WRITABLE_ROOT
 from longshore.core.errors import LongshoreError
 from longshore.core.names import VersionKey
 from longshore.core.types import Workload
-from longshore.plugins.engine.replicas import AS_REGISTERED, Known
+from longshore.plugins.engine.replicas import Known
 from longshore.plugins.engine.wire import EngineError
 
 log = logging.getLogger(__name__)
-
-NEEDS_WRITABLE_ROOT = (
-    "runs with a writable root file system, because it failed with a read-only one"
-)
 
 Going = Coroutine[None, None, None]
 

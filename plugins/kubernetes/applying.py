@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from longshore.core.backends.writable import AS_REGISTERED, NEEDS_WRITABLE_ROOT
 from longshore.core.types import ReplicaState, Workload
 from longshore.plugins.kubernetes.allocation import refuse_without_claims
 from longshore.plugins.kubernetes.autoscaling import Autoscaling
@@ -12,17 +13,12 @@ from longshore.plugins.kubernetes.cluster import Cluster
 from longshore.plugins.kubernetes.kinds import DEPLOYMENT, NODE, OURS, POD, Json
 from longshore.plugins.kubernetes.labels import FINGERPRINT, NODES, WRITABLE_ROOT, object_name
 from longshore.plugins.kubernetes.manifests import manifests
-from longshore.plugins.kubernetes.pods import AS_REGISTERED
 from longshore.plugins.kubernetes.replicas import Pod, Replicas
 from longshore.plugins.kubernetes.wanted import Wanted
 from longshore.plugins.kubernetes.wishes import Wish, differences
 from longshore.plugins.kubernetes.writing import Writer
 
 log = logging.getLogger(__name__)
-
-NEEDS_WRITABLE_ROOT = (
-    "runs with a writable root file system, because it failed with a read-only one"
-)
 
 STOP_GRACE = 5
 """Seconds that pods get to stop whose requests have all been answered."""

@@ -24,9 +24,6 @@ CONTAINER = "model"
 PORT = "http"
 GPU = "nvidia.com/gpu"
 
-AS_REGISTERED = "as registered"
-"""Why a root file system is writable that its user wanted so."""
-
 NOT_WRITABLE = "none"
 
 ROOT = 0

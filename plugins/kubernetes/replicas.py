@@ -9,6 +9,7 @@ from typing import Any
 
 from longshore.core.backends.causes import is_read_only_error
 from longshore.core.backends.lines import Line, tail_of
+from longshore.core.backends.writable import AS_REGISTERED
 from longshore.core.errors import Unavailable
 from longshore.core.types import Address, Replica, ReplicaState, utc_now
 from longshore.plugins.kubernetes.client import ApiError
@@ -17,7 +18,7 @@ from longshore.plugins.kubernetes.health import HealthChecks
 from longshore.plugins.kubernetes.kinds import EVENT, POD, SLICE, Json
 from longshore.plugins.kubernetes.labels import WORKLOAD, WRITABLE_ROOT
 from longshore.plugins.kubernetes.logs import past
-from longshore.plugins.kubernetes.pods import AS_REGISTERED, NOT_WRITABLE
+from longshore.plugins.kubernetes.pods import NOT_WRITABLE
 from longshore.plugins.kubernetes.reasons import (
     CREATING,
     Finding,
@@ -86,10 +87,10 @@ class Replicas:
     """
 
     def __init__(self, cluster: Cluster, now: Callable[[], datetime] = utc_now) -> None:
+        self._cluster = cluster
         self._client = cluster.client
         self._pods = cluster.caches[POD]
         self._slices = cluster.caches[SLICE]
-        self._logins = cluster.logins
         self._wait_for_room = timedelta(seconds=cluster.settings.wait_for_room)
         self._now = now
         self._health = HealthChecks(cluster.hints.tell)
@@ -150,7 +151,7 @@ class Replicas:
             routed=routed,
             was_ready=known.was_ready,
             told=known.told,
-            login=self._logins.get(image.partition("/")[0]),
+            login=self._cluster.login_for(image),
             now=self._now(),
             wait_for_room=self._wait_for_room,
         )

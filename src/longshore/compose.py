@@ -25,7 +25,14 @@ from longshore.core.names import VersionKey
 from longshore.core.nodes import profile_node
 from longshore.core.platform import Platform
 from longshore.core.plugins import Plugins
-from longshore.core.protocols import ActsByItself, Backend, ReadsEndpoints, ReadsLoads, ReadsNodes
+from longshore.core.protocols import (
+    ActsByItself,
+    Backend,
+    ReadsEndpoints,
+    ReadsLoads,
+    ReadsNodes,
+    Registry,
+)
 from longshore.core.publishing import Publisher
 from longshore.core.registration import by_name
 from longshore.core.reports import Reports
@@ -135,11 +142,7 @@ async def running(
     # Nobody else can have the default file open: an earlier process that leads by it is dead.
     alone = settings.database is None
     async with AsyncExitStack() as stack:
-        stack.enter_context(exclusive(settings.state))
-        registry = registry_of(hooks, settings)
-        stack.push_async_callback(registry.close)
-        await registry.open()
-        installation = await registry.installation()
+        registry, installation = await _remembered(stack, hooks, settings)
         leadership = Leadership(registry, force=alone)
         stack.push_async_callback(leadership.release)
         backends = backends_of(hooks, settings)
@@ -227,6 +230,26 @@ def _introduce(backend: Backend, reports: Reports, hooks: Hooks, leadership: Lea
         backend.act_only_while(lambda: leadership.leads)
 
 
+async def _remembered(
+    stack: AsyncExitStack, hooks: Hooks, settings: Settings
+) -> tuple[Registry, str]:
+    """Return the registry, open, and the id of the installation that it remembers.
+
+    Args:
+        stack: closes it, and lets go of the state directory.
+        hooks: the plugins.
+        settings: the platform's.
+
+    Raises:
+        StartRefused: the state directory or the database cannot be had.
+    """
+    stack.enter_context(exclusive(settings.state))
+    registry = registry_of(hooks, settings)
+    stack.push_async_callback(registry.close)
+    await registry.open()
+    return registry, await registry.installation()
+
+
 async def _profiled(hooks: Hooks, node: Node) -> NodeProfile:
     profile, _ = await profile_node(hooks, node)
     return profile
@@ -270,11 +293,7 @@ async def routing(
         )
     hooks = plugins.hooks
     async with AsyncExitStack() as stack:
-        stack.enter_context(exclusive(settings.state))
-        registry = registry_of(hooks, settings)
-        stack.push_async_callback(registry.close)
-        await registry.open()
-        installation = await registry.installation()
+        registry, installation = await _remembered(stack, hooks, settings)
         backends = backends_of(hooks, settings)
         endpoints: dict[str, Source] = {}
         for name, backend in backends.items():

@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import logging
 import weakref
 
 import pytest
 
-from longshore.core.background import Tasks, beside
+from longshore.core.background import Tasks, beside, survived
+from longshore.core.errors import Refused, Unavailable
 
 
 class Works:
@@ -111,3 +113,39 @@ async def test_a_work_that_fails_ends_no_other_and_is_logged(
     assert works.told == ["began", "ended"]
     gc.collect()
     assert "ValueError: broken" in caplog.text
+
+
+LOG = logging.getLogger("longshore.core.test")
+
+
+def test_a_round_that_fails_is_told_and_the_next_one_comes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = Refused("not today")
+    told.raised_by = "plugin strict in longshore_scale"
+    done = 0
+    for error in (Unavailable("the engine is away"), None, told, KeyError("x")):
+        with survived(LOG, "the round failed"):
+            if error:
+                raise error
+            done += 1
+    assert done == 1
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("WARNING", "the round failed: the engine is away"),
+        ("WARNING", "the round failed: not today (plugin strict in longshore_scale)"),
+        ("ERROR", "the round failed"),
+    ]
+    assert "KeyError: 'x'" in caplog.text
+
+
+async def test_a_round_that_is_cut_off_ends() -> None:
+    async def rounds() -> None:
+        while True:
+            with survived(LOG, "the round failed"):
+                await asyncio.sleep(60)
+
+    task = asyncio.create_task(rounds())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
