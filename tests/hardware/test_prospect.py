@@ -13,7 +13,7 @@ from parts.cli_program import terminal
 from parts.handmade import RunningRegistry
 from parts.hardware import T4, labelled
 from parts.image_cases import torch
-from parts.image_corpus import SKLEARN, XGBOOST_FILES
+from parts.image_materials import SKLEARN, XGBOOST_FILES
 from parts.layers import gzipped, package, tar
 from parts.management_api import Answer, StandIn, running
 

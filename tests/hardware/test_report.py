@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from parts.cli_program import terminal
 from parts.handmade import RunningRegistry
 from parts.image_cases import torch
-from parts.image_corpus import ONNX_FILES, SKLEARN, XGBOOST_FILES
+from parts.image_materials import ONNX_FILES, SKLEARN, XGBOOST_FILES
 from parts.layers import SITE, gguf, gzipped, package, safetensors, tar
 
 from longshore.core.cli import build_cli
