@@ -12,9 +12,8 @@ from longshore.core.cli.options import (
 )
 from longshore.core.cli.output import print_json, say, table
 from longshore.core.collection import Collection
+from longshore.core.quantities import size
 from longshore.core.words.text import age
-
-_MIB = 1 << 20
 
 
 @click.command()
@@ -47,11 +46,11 @@ def gc(client: Client, /, *, plan: bool, as_json: bool) -> None:
     if not count:
         say("Nothing is to be collected.")
     elif plan:
-        say(f"{versions} would go, with {freed / _MIB:,.0f} MiB of images. Collect: longshore gc")
+        say(f"{versions} would go, with {size(freed)} of images. Collect: longshore gc")
     else:
         for each in found.going:
             say(f"{each.key} is collected: {each.why}. Bring it back: longshore wake {each.key}")
-        say(f"{versions} gone; {freed / _MIB:,.0f} MiB of images go with their containers.")
+        say(f"{versions} gone; {size(freed)} of images go with their containers.")
 
 
 def _list(found: Collection) -> None:
@@ -60,7 +59,7 @@ def _list(found: Collection) -> None:
             str(each.key),
             "collect" if each.collect else "keep",
             age(each.last_used),
-            f"{each.size_bytes / _MIB:,.0f} MiB" if each.size_bytes else "-",
+            size(each.size_bytes) if each.size_bytes else "-",
             each.why,
         )
         for each in found.verdicts

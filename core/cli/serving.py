@@ -24,7 +24,8 @@ from longshore.core.cli.output import is_terminal, print_json, tell
 from longshore.core.cli.problems import problem_in
 from longshore.core.errors import LongshoreError
 from longshore.core.names import VersionKey, check_version_name
-from longshore.core.words.text import harmless, size
+from longshore.core.quantities import size
+from longshore.core.words.text import harmless
 
 _PRETTIEST = 1 << 20
 """Bytes of JSON that are laid out anew for a terminal; more is printed as it comes."""

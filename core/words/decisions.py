@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue, ValidationError
 
+from longshore.core.quantities import memory
 from longshore.core.types import Decision, HardwarePlan
 from longshore.core.words.facts import fact_line
 from longshore.core.words.plan import plan_rows, scheduler_rows
@@ -58,6 +59,6 @@ def in_words(value: JsonValue) -> str:
 
 
 def _named(name: str, value: JsonValue) -> str:
-    if name.endswith(_MEBIBYTES):
-        return f"{name.removesuffix(_MEBIBYTES).replace('_', ' ')} {in_words(value)} MiB"
+    if name.endswith(_MEBIBYTES) and isinstance(value, int):
+        return f"{name.removesuffix(_MEBIBYTES).replace('_', ' ')} {memory(value)}"
     return f"{name.replace('_', ' ')} {in_words(value)}"

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from longshore.core.quantities import memory, size
 from longshore.core.types import Evidence
-from longshore.core.words.text import plain, size
+from longshore.core.words.text import plain
 
 _ORDER = (
     *("platforms", "gpu_need", "cuda_version", "min_driver", "sm_sass", "sm_ptx"),
@@ -148,8 +149,8 @@ _SUMMARIES: Mapping[str, Callable[[Any], str]] = {
     "min_driver": lambda value: f"{value} or newer",
     "weights": _weights,
     "model_config": _sizes,
-    "memory_measured": lambda value: f"{value:,} MiB",
-    "gpu_memory_measured": lambda value: f"{value:,} MiB of each GPU",
+    "memory_measured": memory,
+    "gpu_memory_measured": lambda value: f"{memory(value)} of each GPU",
     "threads": _threads,
     "labels": lambda value: ", ".join(f"{name}={each}" for name, each in value.items()) or "none",
     "scan": _scan,

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from longshore.core.quantities import cores, memory
 from longshore.core.types import Confidence, Evidence, KnownNode
-from longshore.core.words.text import plain, size
+from longshore.core.words.text import plain
 
 _NOTHING = "-"
 _LABELS = {
@@ -119,7 +120,7 @@ def _count(value: Any) -> str:
 
 
 def _mebibytes(value: int | None) -> str:
-    return _NOTHING if value is None else size(value << 20)
+    return _NOTHING if value is None else memory(value)
 
 
 def _or_nothing(value: object) -> str:
@@ -132,8 +133,8 @@ _SUMMARIES: Mapping[str, Callable[[Any], str]] = {
     "nvidia_pci": _count,
     "cpu_flags": _features,
     "cpu_level": lambda value: f"x86-64-{value}",
-    "cpu_quota_millicores": lambda value: f"{value}m",
-    "cpu_limit_millicores": lambda value: f"{value}m",
+    "cpu_quota_millicores": cores,
+    "cpu_limit_millicores": cores,
     "numa": _count,
     "memory_mib": _mebibytes,
     "memory_limit_mib": _mebibytes,

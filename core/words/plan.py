@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from longshore.core.gpus import targets_in_words
+from longshore.core.quantities import cores, memories, memory
 from longshore.core.types import HardwarePlan, Placement, Requirement, Verdict
-from longshore.core.words.text import short_digests, size
+from longshore.core.words.text import short_digests
 
 _MOST_NODES = 3
-_CORE = 1000
 
 
 def plan_lines(placement: Placement) -> tuple[str, str]:
@@ -23,23 +23,23 @@ def _gets(plan: HardwarePlan) -> Iterator[str]:
     if plan.gpu_count:
         gpus = f"{plan.gpu_count} GPU{'s' * (plan.gpu_count > 1)}"
         floor = plan.gpu_mem_floor_mib
-        yield f"{gpus} of {_mebibytes(floor)} or more" if floor else gpus
+        yield f"{gpus} of {memory(floor)} or more" if floor else gpus
         if used := uses(plan.gpu_mem_estimate_mib, plan.gpu_mem_measured_mib):
             yield f"GPU memory {used}"
     else:
         yield "no GPU"
-    yield _cores(plan.cpu_millicores) if plan.cpu_millicores else "no CPU limit"
+    yield cores(plan.cpu_millicores) if plan.cpu_millicores else "no CPU limit"
     if plan.threads:
         yield f"{plan.threads} thread{'s' * (plan.threads > 1)} per worker"
-    yield f"{_mebibytes(plan.memory_mib)} memory" if plan.memory_mib else "no memory limit"
+    yield f"{memory(plan.memory_mib)} memory" if plan.memory_mib else "no memory limit"
     if used := uses(plan.memory_estimate_mib, plan.memory_measured_mib):
         yield f"memory {used}"
 
 
 def uses(estimated: int | None, measured: int | None) -> str:
-    """Return what it uses: ``estimated 1,200 MiB; measured 1,350 MiB``; empty where unknown."""
-    known = {"estimated": estimated, "measured": measured}
-    return "; ".join(f"{how} {mib:,} MiB" for how, mib in known.items() if mib is not None)
+    """Return what it uses: ``estimated 1.2 GiB; measured 1.4 GiB``; empty where unknown."""
+    known = zip(("estimated", "measured"), memories(estimated, measured), strict=True)
+    return "; ".join(f"{how} {told}" for how, told in known if told)
 
 
 def _where(plan: HardwarePlan) -> str:
@@ -76,8 +76,8 @@ def plan_rows(plan: HardwarePlan) -> Iterator[tuple[str, str]]:
         yield "GPU code", code
     if plan.min_driver:
         yield "NVIDIA driver", f"{plan.min_driver} or newer"
-    yield "CPU", _cores(plan.cpu_millicores) if plan.cpu_millicores else "no limit"
-    yield "memory", _mebibytes(plan.memory_mib) if plan.memory_mib else "no limit"
+    yield "CPU", cores(plan.cpu_millicores) if plan.cpu_millicores else "no limit"
+    yield "memory", memory(plan.memory_mib) if plan.memory_mib else "no limit"
     if used := uses(plan.memory_estimate_mib, plan.memory_measured_mib):
         yield "memory used", used
     if used := uses(plan.gpu_mem_estimate_mib, plan.gpu_mem_measured_mib):
@@ -111,7 +111,7 @@ def _gpu_row(plan: HardwarePlan) -> str:
     if not plan.gpu_count:
         return "none"
     floor = plan.gpu_mem_floor_mib
-    return f"{plan.gpu_count} of {_mebibytes(floor)} or more" if floor else str(plan.gpu_count)
+    return f"{plan.gpu_count} of {memory(floor)} or more" if floor else str(plan.gpu_count)
 
 
 def _required(of: Requirement) -> str:
@@ -129,11 +129,3 @@ def _required(of: Requirement) -> str:
             return of.label
         case "DoesNotExist":
             return f"no {of.label}"
-
-
-def _cores(millicores: int) -> str:
-    return f"{millicores / _CORE:g} core{'s' * (millicores != _CORE)}"
-
-
-def _mebibytes(value: int) -> str:
-    return size(value << 20)

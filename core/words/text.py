@@ -5,7 +5,7 @@ import re
 from datetime import datetime, tzinfo
 from typing import Any
 
-from longshore.core import quantities
+from longshore.core.quantities import size
 from longshore.core.types import Progress, utc_now
 
 # Whole escape sequences first, so that nothing of them is left to read; then every other character
@@ -45,11 +45,6 @@ def age(since: datetime) -> str:
 def moment(when: datetime, zone: tzinfo | None = None) -> str:
     """Return a time of day on the clock of a time zone, or of this machine."""
     return when.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def size(number: int) -> str:
-    """Return a number of bytes in a unit that leaves few digits."""
-    return quantities.size(number)
 
 
 def progress(done: Progress) -> str:
