@@ -191,17 +191,18 @@ async def test_a_new_leader_stops_nothing_before_routers_told_what_they_carry(
 ) -> None:
     world.hooks.manager.register(Sleepy(), name="sleepy")
     await world.registry.add_version(version(scaling={"min": 1, "max": 5}), [])
-    carried = Load(key=IRIS, in_flight=3)
-    world.table.load = lambda key: carried  # type: ignore[method-assign]
     world.now_leads(True)
     await world.passes()
-    assert world.backend.calls == ["apply iris:1 3"]
+    meter = world.table.version("iris", "1").meter
+    meter.in_flight = 3
+    await world.passes()
+    assert world.backend.calls == ["apply iris:1 1", "apply iris:1 3"]
     world.now_leads(False)
-    carried = Load(key=IRIS)
+    meter.in_flight = 0
     world.time += timedelta(minutes=1)
     world.now_leads(True)
     await world.passes()
-    assert world.backend.calls == ["apply iris:1 3"]
+    assert world.backend.calls[-1] == "apply iris:1 3"
     world.time += timedelta(seconds=4)
     await world.passes()
     assert world.backend.calls[-1] == "apply iris:1 1"
