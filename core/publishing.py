@@ -82,7 +82,7 @@ def followed_route(
             VersionRoute(
                 version=record.version,
                 endpoints=ready(record),
-                state=record.status.state,
+                state=_state(record, record.status),
                 reason=record.status.reason,
                 hint=record.status.hint,
                 coming=_is_coming(record, record.status),
@@ -109,12 +109,17 @@ def _version_route(
     return VersionRoute(
         version=record.version,
         endpoints=endpoints,
-        state=status.state,
+        state=_state(record, status),
         reason=status.reason,
         hint=status.hint,
         coming=_is_coming(record, status),
         wake_seconds=wake_seconds,
     )
+
+
+def _state(record: VersionRecord, status: VersionStatus) -> State:
+    """Return what routers are to take a version for: not for asleep while it is being collected."""
+    return State.COLLECTED if record.wish is Wish.COLLECT else status.state
 
 
 def _is_coming(record: VersionRecord, status: VersionStatus) -> bool:

@@ -1,6 +1,40 @@
 """What a traffic rule says about the versions that it names: pure functions over rules."""
 
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import TypeVar
+
 from longshore.core.types import Model, State, TrafficRule, VersionRecord, Wish
+
+T = TypeVar("T")
+
+
+class Standing(IntEnum):
+    """What a version can do for the requests that name none; the lower, the sooner it gets them."""
+
+    ANSWERS = 0
+    """It is ready or asleep, or on its way from the one to the other."""
+    FAILS = 1
+    """It has failed, or starts for the first time."""
+    COLLECTED = 2
+
+
+def receiver(rule: TrafficRule, versions: Mapping[str, T], standing: Callable[[T], Standing]) -> T:
+    """Return which version gets all requests that name none, where a rule has no weights.
+
+    That is the newest of those that stand best. Routers go by it, and so does whoever must know
+    what routers do.
+
+    Args:
+        rule: the model's.
+        versions: at least one, by number, oldest first.
+        standing: tells what each can do.
+    """
+    newest_first = list(reversed(versions.items()))
+    shadow = rule.shadow.version if rule.shadow else None
+    # What is tried out as a shadow must not answer callers only because it is the newest.
+    others = [each for each in newest_first if each[0] != shadow]
+    return min((each for _, each in others or newest_first), key=standing)
 
 
 def versions_in(rule: TrafficRule) -> list[str]:

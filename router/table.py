@@ -13,12 +13,14 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
+from operator import attrgetter
 
 from longshore.core.errors import LongshoreError, NotFound
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey, check_model_name, check_version_name
 from longshore.core.protocols import Balancer
 from longshore.core.routes import ModelRoute, VersionRoute
+from longshore.core.traffic import Standing, receiver
 from longshore.core.types import Endpoint, Load, State, TrafficRule
 from longshore.router.holding import Holding, HoldLimits, Queue
 from longshore.router.meter import Meter
@@ -30,6 +32,9 @@ MOST_NAMES_COMPARED = 500
 """A wrong name is compared with at most so many, so that a flood of them stays cheap."""
 
 DEFAULT_HOLD = HoldLimits()
+
+_SETTLED = frozenset({State.ASLEEP, State.READY, State.FAILED, State.COLLECTED})
+"""What was on its way from sleep to readiness is so no more."""
 
 _FEW = 3
 """Letters that a typing error may add or leave out."""
@@ -111,8 +116,19 @@ class RoutedVersion:
     def take(self, route: VersionRoute) -> None:
         """Learn where its requests go from now on."""
         self.route = route
-        if route.state in {State.ASLEEP, State.READY, State.FAILED}:
+        if route.state in _SETTLED:
             self.dozes = route.state is State.ASLEEP
+
+    @property
+    def standing(self) -> Standing:
+        """What it can do for requests that name no version."""
+        # One that sleeps counts as ready, or the next older one would take over while it does.
+        if self.replicas or self.dozes:
+            return Standing.ANSWERS
+        # What a request may bring back is as good as one that fails.
+        if self.route.state is State.COLLECTED and not self.route.coming:
+            return Standing.COLLECTED
+        return Standing.FAILS
 
 
 class RoutedModel:
@@ -120,8 +136,8 @@ class RoutedModel:
 
     __slots__ = (
         "_bounds",
-        "_newest_first",
         "_percent",
+        "_receiver",
         "_shadow",
         "_sticky",
         "_weighted",
@@ -143,10 +159,8 @@ class RoutedModel:
         self._sticky = sticky_of(name, rule, shares)
         self._shadow = versions.get(rule.shadow.version) if rule.shadow else None
         self._percent = rule.shadow.percent if rule.shadow else 0
-        newest_first = list(reversed(versions.values()))
-        # What is tried out as a shadow must not answer callers only because it is the newest.
-        self._newest_first = [each for each in newest_first if each is not self._shadow]
-        self._newest_first = self._newest_first or newest_first
+        # Each change of a version makes its model anew.
+        self._receiver = receiver(rule, versions, attrgetter("standing"))
 
     @property
     def has_shadow(self) -> bool:
@@ -164,22 +178,16 @@ class RoutedModel:
             return self._sticky.choose(value)
         if self._bounds:
             return self._weighted[bisect_right(self._bounds, draw() * self._bounds[-1])]
-        return self._newest()
+        return self._receiver
 
     def shares(self) -> Mapping[VersionKey, float]:
         """Return which share of the requests each version gets that gets any, as things are."""
         if not self._bounds:
-            return {self._newest().key: 1.0}
+            return {self._receiver.key: 1.0}
         weights = zip(self._bounds, [0, *self._bounds], strict=False)
         shares = (upper - lower for upper, lower in weights)
         pairs = zip(self._weighted, shares, strict=True)
         return {version.key: share / self._bounds[-1] for version, share in pairs}
-
-    def _newest(self) -> RoutedVersion:
-        newest_first = self._newest_first
-        # One that sleeps counts as ready, or the next older one would take over while it does.
-        able = (each for each in newest_first if each.replicas or each.dozes)
-        return next(able, newest_first[0])
 
     def shadow(self, primary: RoutedVersion, draw: Callable[[], float]) -> RoutedVersion | None:
         """Return the version that gets a copy of one request; None where none does.

@@ -11,6 +11,7 @@ import pytest
 from examples_of import NOON, image, version
 from parts.controlled import passes
 from parts.memory_backend import MemoryBackend
+from parts.routed import hooks_of
 
 from longshore import Event, Image, Load, VersionKey, hookimpl
 from longshore.core import collector as module
@@ -18,9 +19,11 @@ from longshore.core import hookspecs
 from longshore.core.collector import Collector
 from longshore.core.controller import Controller
 from longshore.core.errors import Unavailable
+from longshore.core.following import Following, listed
 from longshore.core.hooks import Hooks
+from longshore.core.publishing import Publisher
 from longshore.core.settings import Settings
-from longshore.core.types import State, Wish
+from longshore.core.types import State, TrafficRule, Wish
 from longshore.plugins.sql_registry.registry import SqlRegistry
 from longshore.router.table import Table
 
@@ -55,6 +58,7 @@ class World:
     controller: Controller
     collector: Collector
     witness: Witness
+    table: Table
 
     async def settle(self) -> None:
         """Make passes, and let the work that each starts come to its end."""
@@ -92,7 +96,7 @@ async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     controller = Controller(registry, backends, hooks, table, interval=3600, now=now)
     settings = Settings(delete_collected=request.param)
     collector = Collector(settings, registry, backends, hooks, table, kick=controller.kick, now=now)
-    yield World(registry, backend, controller, collector, witness)
+    yield World(registry, backend, controller, collector, witness, table)
     await registry.close()
 
 
@@ -215,3 +219,27 @@ async def test_an_engine_that_is_away_ends_no_round(
         await until(tried)
         world.backend.keeps_images = False
         await until(freed)
+
+
+@pytest.mark.parametrize("follows", [False, True], ids=["leads", "follows"])
+async def test_once_the_newest_is_collected_an_older_one_gets_the_requests(
+    world: World, follows: bool
+) -> None:
+    await two_versions(world)
+    await world.registry.set_traffic("iris", TrafficRule(weights={"1": 1}))
+    table = Table(hooks_of()) if follows else world.table
+    sources = {"engine": listed(world.backend)}
+    following = Following(world.registry, sources, Publisher(table), dict)
+
+    async def look() -> None:
+        await world.settle()
+        if follows:
+            await following.once()
+
+    await look()
+    assert [each.key for each in (await world.collector.collect()).going] == [NEW]
+    await look()
+    assert await world.state(NEW) is State.COLLECTED
+    await world.registry.set_traffic("iris", TrafficRule())
+    await look()
+    assert table.choose("iris").key == OLD

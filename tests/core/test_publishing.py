@@ -3,7 +3,7 @@
 import pytest
 from examples_of import NOON, record
 
-from longshore.core.publishing import route_of
+from longshore.core.publishing import followed_route, route_of
 from longshore.core.types import Model, State, TrafficRule, Wish
 
 ON_ITS_WAY = [State.ASLEEP, State.PENDING, State.PULLING, State.STARTING]
@@ -44,3 +44,13 @@ def test_they_do_not_wait_for_what_runs_and_is_sick() -> None:
 
 def test_they_do_not_wait_for_what_is_collected() -> None:
     assert not coming(Wish.COLLECT, state=State.ASLEEP)
+
+
+def test_what_is_being_collected_is_not_taken_for_asleep() -> None:
+    one = record(Wish.COLLECT, state=State.ASLEEP)
+    model = Model(name="iris", traffic=TrafficRule(), created_at=NOON, versions=(one,))
+    for route in (
+        route_of(model, {one.version.key: one.status}, {}, {}),
+        followed_route(model, {}, ()),
+    ):
+        assert route.versions[0].state is State.COLLECTED

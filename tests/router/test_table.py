@@ -81,6 +81,30 @@ async def test_without_weights_the_newest_version_with_an_endpoint_answers(table
     assert table.choose("iris").key.version == "2"
 
 
+async def test_a_collected_version_leaves_the_requests_to_an_older_one(table: Table) -> None:
+    old = route(Replica())
+    # What is on its way from sleep to readiness keeps them; this never comes to either.
+    for state in (State.READY, State.ASLEEP, State.COLLECTED):
+        await table.update(model_route(old, route(number="2", state=state)))
+    assert table.choose("iris").key.version == "1"
+    for state in (State.STARTING, State.FAILED):
+        await table.update(
+            model_route(route(state=state), route(number="2", state=State.COLLECTED))
+        )
+        assert table.choose("iris").key.version == "1", "the other one is gone for good"
+
+
+async def test_a_collected_version_that_requests_may_wake_is_as_good_as_a_failed_one(
+    table: Table,
+) -> None:
+    collected = route(number="2", state=State.COLLECTED)
+    may_come = collected.model_copy(update={"coming": True})
+    await table.update(model_route(route(state=State.FAILED), may_come))
+    assert table.choose("iris").key.version == "2"
+    await table.update(model_route(route(Replica()), may_come))
+    assert table.choose("iris").key.version == "1"
+
+
 async def test_weights_share_the_requests(table: Table) -> None:
     replica = Replica()
     versions = [route(replica, number=each) for each in "123"]
