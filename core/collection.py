@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from longshore.core import traffic
 from longshore.core.names import VersionKey
-from longshore.core.types import Digest, Load, Model, Value, VersionRecord, Wish
+from longshore.core.types import Digest, Load, Model, State, Value, VersionRecord, Wish
 
 
 class Verdict(Value):
@@ -139,8 +139,31 @@ def _against(model: Model, record: VersionRecord, load: Load | None) -> str:
     rule, number = model.traffic, record.version.key.version
     if number in traffic.versions_in(rule):
         return "the traffic rule of its model names it"
-    if not rule.weights and record is model.versions[-1]:
-        return "it is the newest of its model, and gets the requests that name no version"
+    if not any(rule.weights.values()):
+        gets = "it gets the requests that name no version"
+        if record is _receiver(model, unsure=traffic.Standing.FAILS):
+            return gets
+        if record is _receiver(model, unsure=traffic.Standing.ANSWERS):
+            return f"{gets} as soon as it is ready"
     if load and (load.in_flight or load.held):
         return "requests to it are under way"
     return ""
+
+
+def _receiver(model: Model, *, unsure: traffic.Standing) -> VersionRecord:
+    """Return which version gets the requests that name none.
+
+    Args:
+        model: one without weights.
+        unsure: how such stand that are neither ready nor at rest: routers may know more of them.
+    """
+
+    def standing(record: VersionRecord) -> traffic.Standing:
+        if record.wish is Wish.COLLECT:
+            return traffic.Standing.COLLECTED
+        rests = record.wish is Wish.SLEEP or record.status.state is State.ASLEEP
+        ready = record.status.state is State.READY
+        return traffic.Standing.ANSWERS if rests or ready else unsure
+
+    versions = {each.version.key.version: each for each in model.versions}
+    return traffic.receiver(model.traffic, versions, standing)

@@ -5,7 +5,15 @@ from examples_of import NOON, version
 
 from longshore import Load, VersionKey
 from longshore.core.collection import Collection, judge, unused
-from longshore.core.types import Model, Shadow, TrafficRule, VersionRecord, Wish
+from longshore.core.types import (
+    Model,
+    Shadow,
+    State,
+    TrafficRule,
+    VersionRecord,
+    VersionStatus,
+    Wish,
+)
 
 LONG_AGO = NOON - timedelta(days=100)
 OLD, NEW = VersionKey("iris", "1"), VersionKey("iris", "2")
@@ -58,10 +66,42 @@ def test_what_nobody_called_for_its_retention_goes_and_says_why() -> None:
     assert found.going[0].last_used == LONG_AGO
 
 
-def test_the_newest_version_of_a_model_stays() -> None:
-    found = judged(model(record("1")))
+READY, FAILED, STARTING, ASLEEP = (
+    VersionStatus(state=each)
+    for each in (State.READY, State.FAILED, State.STARTING, State.ASLEEP)
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stay"),
+    [
+        (READY, READY, "2"),
+        (READY, ASLEEP, "2"),
+        (READY, FAILED, "12"),
+        (ASLEEP, FAILED, "12"),
+        (READY, STARTING, "12"),
+        (FAILED, FAILED, "2"),
+        (FAILED, READY, "2"),
+    ],
+)
+def test_what_gets_the_requests_that_name_no_version_stays(
+    old: VersionStatus, new: VersionStatus, stay: str
+) -> None:
+    found = judged(model(record("1", status=old), record("2", status=new)))
+    assert {each.key.version for each in found.verdicts if not each.collect} == set(stay)
+    kept = "it gets the requests that name no version"
+    assert why(found, NEW) == kept if stay == "2" else f"{kept} as soon as it is ready"
+    assert stay == "2" or why(found, OLD) == kept
+
+
+def test_what_would_get_them_if_collected_ones_were_not_there_stays() -> None:
+    found = judged(model(record("1", status=READY), record("2", wish=Wish.COLLECT)))
     assert going(found) == []
-    assert "the newest of its model" in why(found)
+
+
+def test_a_sleeping_version_gets_them_as_well() -> None:
+    asleep = record("2", wish=Wish.SLEEP, status=READY)
+    assert going(judged(model(record("1", status=READY), asleep))) == [OLD]
 
 
 @pytest.mark.parametrize(
