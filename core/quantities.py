@@ -16,6 +16,7 @@ _MOST_MEBIBYTES = 2**40
 _POWER = {"k": 1, "m": 2, "g": 3, "t": 4}
 _UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _CORE = 1000
+_SPANS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
 def millicores(text: str) -> int:
@@ -66,6 +67,17 @@ def size(number: int) -> str:
         if number >= length:
             return f"{number / length:.1f}".removesuffix(".0") + f" {unit}"
     return f"{number} B"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people read them, in their largest unit: ``"30 days"``, ``"8.6 seconds"``.
+
+    It is rounded down, so that what is short of a bound never reads like it.
+    """
+    tenths = max(0, int(seconds * 10))
+    unit, length = next((each for each in _SPANS if tenths >= each[1] * 10), _SPANS[-1])
+    number = tenths // length / 10
+    return f"{number:g} {unit}{'s' * (number != 1)}"
 
 
 def memory(mib: int) -> str:

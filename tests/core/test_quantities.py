@@ -10,6 +10,7 @@ from longshore.core.quantities import (
     Cpu,
     Memory,
     cores,
+    duration,
     mebibytes,
     memories,
     memory,
@@ -223,3 +224,23 @@ def test_amounts_beside_each_other_read_alike_only_where_they_are() -> None:
 @given(st.lists(st.integers(0, 2**40), max_size=5))
 def test_no_two_amounts_that_differ_are_told_alike(amounts: list[int]) -> None:
     assert len(set(memories(*amounts))) == len(set(amounts))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (-1, "0 seconds"),
+        (0.04, "0 seconds"),
+        (1, "1 second"),
+        (8.64, "8.6 seconds"),
+        (59.99, "59.9 seconds"),
+        (90, "1.5 minutes"),
+        (3600, "1 hour"),
+        (8640, "2.4 hours"),
+        (86399, "23.9 hours"),
+        (30 * 86400, "30 days"),
+        (30 * 86400 - 1, "29.9 days"),
+    ],
+)
+def test_durations_are_told_in_their_largest_unit(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
