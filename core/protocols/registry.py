@@ -7,8 +7,10 @@ from typing import Protocol, runtime_checkable
 from longshore.core.lease import Lease
 from longshore.core.names import VersionKey
 from longshore.core.types import (
+    Collected,
     Decision,
     Event,
+    LeftImage,
     Load,
     Model,
     TrafficRule,
@@ -99,6 +101,26 @@ class Registry(Protocol):
         Raises:
             NotFound: there is no such version.
         """
+
+    async def collect(self, key: VersionKey, collected: Collected) -> None:
+        """Wish that a version be collected, and keep why; any other wish takes both away.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+
+    async def keep_collected(self, collected: Mapping[VersionKey, Collected]) -> None:
+        """Overwrite what is kept of collected versions; those that are so no more are passed over.
+
+        Args:
+            collected: by version.
+        """
+
+    async def left_images(self) -> Sequence[LeftImage]:
+        """Return the images of versions that were deleted, until each is forgotten."""
+
+    async def forget_image(self, image: LeftImage) -> None:
+        """Forget an image that a deleted version left; if it is forgotten, return silently."""
 
     async def save_status(
         self, statuses: Mapping[VersionKey, VersionStatus], *, epoch: int | None = None

@@ -22,6 +22,42 @@ class Wish(StrEnum):
     """Sleep, and give its image's place on the nodes free."""
 
 
+class ImageFate(StrEnum):
+    """What becomes of a collected version's image in the registry that it came from."""
+
+    STAYS = "stays"
+    GOES = "goes"
+    """It is deleted there, too, once every version that has it is collected and lets it go."""
+    DELETED = "deleted"
+
+
+class Collected(Value):
+    """That a version was collected: when, why, and on which understanding."""
+
+    at: datetime
+    why: str
+    """One sentence."""
+    image: ImageFate = ImageFate.STAYS
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether its image is still where it is pulled from, as far as Longshore knows."""
+        return self.image is not ImageFate.DELETED
+
+
+class LeftImage(Value):
+    """An image that a version had which was deleted, and that may still be on its backend."""
+
+    backend: str
+    reference: str
+    """``repository@sha256:...``."""
+
+    @property
+    def digest(self) -> str:
+        """By which it is known whether another version has it."""
+        return self.reference.rpartition("@")[2]
+
+
 class State(StrEnum):
     """What the controller found a version to be."""
 
@@ -63,6 +99,8 @@ class VersionRecord(Value):
     wish: Wish = Wish.RUN
     pinned: bool = False
     """It is never collected."""
+    collected: Collected | None = None
+    """None where it is not, or an earlier release did it, which left no word."""
     status: VersionStatus = VersionStatus()
 
 
@@ -122,6 +160,7 @@ class Event(Value):
         "unready",
         "stopped",
         "collected",
+        "image-deleted",
     ]
     key: VersionKey
     message: str

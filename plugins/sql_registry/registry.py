@@ -18,9 +18,11 @@ from longshore.core.measures import Measured
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Registry
 from longshore.core.types import (
+    Collected,
     Decision,
     Event,
     HardwarePlan,
+    LeftImage,
     Load,
     Model,
     TrafficRule,
@@ -32,6 +34,7 @@ from longshore.core.types import (
     utc_now,
 )
 from longshore.plugins.sql_registry import calls, leases, measures, rows, wakes
+from longshore.plugins.sql_registry import collected as collected_rows
 from longshore.plugins.sql_registry import loads as load_rows
 from longshore.plugins.sql_registry import tables as t
 from longshore.plugins.sql_registry.bounds import keep_newest
@@ -121,8 +124,10 @@ class SqlRegistry(Registry):
     @writes
     def delete_version(self, sql: Connection, key: VersionKey) -> bool:
         """Delete the version's rows, take it out of the traffic rule, and end an empty model."""
-        if not sql.execute(delete(t.versions).where(*rows.of_key(key))).rowcount:
+        found = sql.execute(rows.select_versions().where(*rows.of_key(key))).one_or_none()
+        if not (found and sql.execute(delete(t.versions).where(*rows.of_key(key))).rowcount):
             return False
+        collected_rows.leave(sql, rows.record(found).version)
         _routers_must_read(sql)
         this_model = t.models.c.name == key.name
         others = select(t.versions.c.id).where(t.versions.c.model == key.name).limit(1)
@@ -184,10 +189,35 @@ class SqlRegistry(Registry):
             raise rows.no_version(sql, key)
         if row.wish == wish:
             return
-        sql.execute(update(t.versions).where(t.versions.c.id == row.id).values(wish=wish))
+        sql.execute(
+            update(t.versions).where(t.versions.c.id == row.id).values(wish=wish, collected=None)
+        )
         _routers_must_read(sql)
         if wish is Wish.RUN:
             wakes.begin(sql, row.id, at or utc_now(), reason)
+
+    @writes
+    def collect(self, sql: Connection, key: VersionKey, collected: Collected) -> None:
+        """Write the wish, and why."""
+        collected_rows.begin(sql, key, collected)
+        _routers_must_read(sql)
+
+    @writes
+    def keep_collected(self, sql: Connection, collected: Mapping[VersionKey, Collected]) -> None:
+        """Overwrite what is kept, and no wish."""
+        if collected:
+            collected_rows.keep(sql, collected)
+            _routers_must_read(sql)
+
+    @reads
+    def left_images(self, sql: Connection) -> Sequence[LeftImage]:
+        """Return what deleted versions left."""
+        return collected_rows.left(sql)
+
+    @writes
+    def forget_image(self, sql: Connection, image: LeftImage) -> None:
+        """Delete one row."""
+        collected_rows.forget(sql, image)
 
     @writes
     def save_status(

@@ -62,6 +62,7 @@ def record(row: Any) -> VersionRecord:
         ),
         wish=Wish(row.wish),
         pinned=row.pinned,
+        collected=row.collected,
         status=row.status,
     )
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from longshore.core.types import (
+    Collected,
     Decision,
     HardwarePlan,
     Image,
@@ -100,6 +101,7 @@ versions = Table(
     # Written by users and policies, and by the controller; no statement writes both.
     Column("wish", Words, nullable=False),
     Column("pinned", Boolean, nullable=False, server_default=false()),
+    Column("collected", Json(Collected), comment="Only while the wish is to collect it."),
     Column("status", Json(VersionStatus), nullable=False),
     UniqueConstraint("model", "version"),
 )
@@ -112,6 +114,14 @@ placements = Table(
     Column("backend", Words, nullable=False),
     Column("nodes", Json(tuple[RankedNode, ...]), nullable=False),
     Column("plan", Json(HardwarePlan), nullable=False),
+)
+
+left_images = Table(
+    "left_images",
+    metadata,
+    Column("backend", Words, primary_key=True),
+    Column("reference", Words, primary_key=True),
+    comment="Of versions that were deleted; until the backend has let go of them.",
 )
 
 loads = Table(

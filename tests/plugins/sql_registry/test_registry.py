@@ -9,8 +9,11 @@ import pytest
 from longshore.core.errors import Conflict, NotFound
 from longshore.core.names import VersionKey
 from longshore.core.types import (
+    Collected,
     Decision,
     Event,
+    ImageFate,
+    LeftImage,
     Load,
     Progress,
     Shadow,
@@ -320,3 +323,43 @@ async def test_a_pin_is_kept_and_taken_back(registry: SqlRegistry) -> None:
         assert (await registry.version(IRIS)).pinned == pinned
     with pytest.raises(NotFound, match="there is no version"):
         await registry.set_pinned(VersionKey("iris", "2"), pinned=True)
+
+
+async def test_why_a_version_was_collected_is_kept_until_it_is_wished_back(
+    registry: SqlRegistry,
+) -> None:
+    await add(registry, "1")
+    why = Collected(at=examples_of.NOON, why="a test", image=ImageFate.GOES)
+    gone = why.model_copy(update={"image": ImageFate.DELETED})
+    revision = await registry.revision()
+    await registry.collect(IRIS, why)
+    record = await registry.version(IRIS)
+    assert (record.wish, record.collected) == (Wish.COLLECT, why)
+    await registry.keep_collected({IRIS: gone, VersionKey("iris", "2"): gone})
+    [model] = await registry.models()
+    assert model.versions[0].collected == gone
+    assert await registry.revision() == revision + 2
+    await registry.set_wish(IRIS, Wish.RUN, "")
+    # A word that comes late is for a version that is collected no more.
+    await registry.keep_collected({IRIS: gone})
+    record = await registry.version(IRIS)
+    assert (record.wish, record.collected) == (Wish.RUN, None)
+    await registry.keep_collected({})
+    with pytest.raises(NotFound, match="there is no version"):
+        await registry.collect(VersionKey("iris", "2"), why)
+
+
+async def test_what_deleted_versions_left_is_known_until_it_is_forgotten(
+    registry: SqlRegistry,
+) -> None:
+    await add(registry, "1", "2")
+    assert await registry.left_images() == []
+    for number in ("1", "2", "3"):
+        await registry.delete_version(VersionKey("iris", number))
+    image = examples_of.version().image
+    [left] = await registry.left_images()
+    assert left == LeftImage(backend="engine", reference=image.pinned)
+    assert left.digest == image.digest
+    for _ in range(2):
+        await registry.forget_image(left)
+    assert await registry.left_images() == []
