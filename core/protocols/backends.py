@@ -184,11 +184,16 @@ class GetsReady(Protocol):
 class FreesImages(Protocol):
     """A backend that keeps images and can let go of one; it is a ``Backend`` besides."""
 
-    async def free_image(self, reference: str) -> None:
-        """Remove an image; if it is not there, or something else needs it, return silently.
+    async def free_image(self, reference: str) -> bool:
+        """Remove an image that Longshore had pulled; if it is not there, return silently.
+
+        One that others have given a name (a tag) is theirs, and stays.
 
         Args:
             reference: ``repository@sha256:...``.
+
+        Returns:
+            False where a container has it still, so that it is worth to ask again.
 
         Raises:
             Unavailable: the engine does not answer.

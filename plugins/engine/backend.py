@@ -288,10 +288,14 @@ class EngineBackend:
             found.setdefault(container.key, []).append(use)
         return found
 
-    async def free_image(self, reference: str) -> None:
-        """Remove an image, unless a container has it."""
+    async def free_image(self, reference: str) -> bool:
+        """Remove an image, unless a container has it, or somebody gave it a name."""
+        client = self._ready.connection.client
         with _refused_as(Unavailable):
-            await self._ready.connection.client.remove_image(reference)
+            # Longshore pulls by digest and names nothing.
+            if await client.image_names(reference):
+                return True
+            return await client.remove_image(reference)
 
     # --- between calls ------------------------------------------------------------------------
 

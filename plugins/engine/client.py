@@ -6,7 +6,7 @@ their streams end alike whether the engine finished or died. How one call goes i
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,18 +193,28 @@ class Client:
 
     async def has_image(self, reference: str) -> bool:
         """Return whether the engine has the image already."""
+        return await self._image(reference) is not None
+
+    async def image_names(self, reference: str) -> Sequence[str]:
+        """Return the names with a tag that an image has; none of an image that is not there."""
+        names = (await self._image(reference) or {}).get("RepoTags") or ()
+        # Where a name has no tag, engines tell its digest, or <none>.
+        return [each for each in names if "@" not in each and "<none>" not in each]
+
+    async def _image(self, reference: str) -> Mapping[str, Any] | None:
+        """Return what the engine tells of an image; None where it is not there."""
         for pause in (*LOOK_AGAIN, None):
             try:
-                await self._short("GET", f"/images/{reference}/json")
+                found: Mapping[str, Any] = await self._short("GET", f"/images/{reference}/json")
             except EngineError as error:
                 if error.gone:
-                    return False
+                    return None
                 if not error.stumbled or pause is None:
                     raise
                 await asyncio.sleep(pause)
             else:
                 break
-        return True
+        return found
 
     @asynccontextmanager
     async def pull(
@@ -229,8 +239,8 @@ class Client:
         async with self._wire.stream("POST", api + path, params, headers) as pieces:
             yield json_lines(pieces)
 
-    async def remove_image(self, reference: str) -> None:
-        """Remove an image that no container needs; one that is gone or needed is left, silently."""
+    async def remove_image(self, reference: str) -> bool:
+        """Remove an image; return whether it is gone, and not needed by a container."""
         try:
             # Its layers go with it, but for those that others have, too.
             await self._wire.call(
@@ -239,6 +249,8 @@ class Client:
         except EngineError as error:
             if not error.gone and not error.conflicts:
                 raise
+            return error.gone
+        return True
 
     async def info(self) -> dict[str, Any]:
         """Return what the engine says about itself and its machine."""

@@ -38,6 +38,7 @@ class MemoryBackend:
     calls: list[str] = field(default_factory=list)
     images: set[str] = field(default_factory=set)
     """What was pulled and not freed since."""
+    running_images: dict[VersionKey, str] = field(default_factory=dict)
     keeps_images: bool = False
     expected: dict[VersionKey, int] = field(default_factory=dict)
     """What it was told to get ready for, with the number of replicas."""
@@ -72,6 +73,7 @@ class MemoryBackend:
             and each.id not in workload.retire
         ][: workload.replicas]
         self.images.add(workload.image)
+        self.running_images[workload.key] = workload.image
         new = [self._replica() for _ in range(workload.replicas - len(kept))]
         self.running[workload.key] = WorkloadStatus(
             key=workload.key, fingerprint=workload.fingerprint, replicas=(*kept, *new)
@@ -83,13 +85,17 @@ class MemoryBackend:
         if self.held:
             await self.held.wait()
         self.running.pop(key, None)
+        self.running_images.pop(key, None)
 
-    async def free_image(self, reference: str) -> None:
+    async def free_image(self, reference: str) -> bool:
         self._answer()
         if self.keeps_images:
             raise Unavailable("the engine frees no image now")
         self.calls.append(f"free {reference}")
+        if reference in self.running_images.values():
+            return False
         self.images.discard(reference)
+        return True
 
     async def list(self) -> Sequence[WorkloadStatus]:
         self._answer()

@@ -79,3 +79,23 @@ async def test_an_image_goes_once_no_container_has_it_and_comes_back(
 
     await backend.apply(mine)
     await eventually(backend, ready)
+
+
+@pytest.mark.engine
+async def test_an_image_that_somebody_gave_a_name_stays(
+    backend: EngineBackend, workload: Build, engine_cli: EngineCli, registry: str
+) -> None:
+    reference = pinned(push_image("behave", registry, "named"))
+    mine = workload(image=reference)
+    await backend.apply(mine)
+    await eventually(backend, ready)
+    assert not await backend.free_image(reference), "a container has it"
+    await backend.delete(mine.key)
+
+    name = f"localhost/longshore-test-{reference[-12:]}:1"
+    engine_cli.run("tag", reference, name)
+    assert await backend.free_image(reference), "there is nothing to do"
+    assert engine_cli.has_image(reference)
+    engine_cli.run("rmi", name)
+    assert await backend.free_image(reference)
+    assert not engine_cli.has_image(reference)
