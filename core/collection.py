@@ -4,13 +4,25 @@ A collected version leaves its backend and frees its image; its record stays, so
 brought back.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from longshore.core import traffic
 from longshore.core.names import VersionKey
-from longshore.core.types import Digest, Load, Model, State, Value, VersionRecord, Wish
+from longshore.core.quantities import duration
+from longshore.core.types import (
+    Digest,
+    ImageFate,
+    Load,
+    Model,
+    State,
+    Value,
+    VersionRecord,
+    Wish,
+)
+
+_DAY = 86400.0
 
 
 class Verdict(Value):
@@ -31,6 +43,11 @@ class Collection(Value):
 
     verdicts: tuple[Verdict, ...]
     """All versions that are not collected yet, those that go first, the longest unused before."""
+    without_image: tuple[VersionKey, ...] = ()
+    """The versions whose images are deleted from their registries: some that go now, and earlier
+    ones that have the same. Only a new push brings them back."""
+    left_images: tuple[str, ...] = ()
+    """Images of versions that were deleted, and which backends are asked to free."""
 
     @property
     def going(self) -> Sequence[Verdict]:
@@ -45,6 +62,7 @@ def judge(
     woken: Mapping[VersionKey, datetime],
     retention: float,
     now: datetime,
+    deletes: bool = False,
 ) -> Collection:
     """Tell which versions are to be collected.
 
@@ -55,6 +73,7 @@ def judge(
         retention: days without a call after which a version goes; 0: none goes, but for those that
             have a retention of their own.
         now: the time of day (UTC).
+        deletes: whether images of what goes are deleted from their registries, too.
     """
     models = list(models)
     by = _Judge(loads, woken, retention, now)
@@ -64,11 +83,14 @@ def judge(
         for record in model.versions
         if record.wish is not Wish.COLLECT
     ]
-    stay = set(_digests(models, but={each.key for each in verdicts if each.collect}))
+    goes = {each.key for each in verdicts if each.collect}
+    stay = set(_digests(models, but=goes))
     records = {record.version.key: record for model in models for record in model.versions}
     sized = (_sized(each, records[each.key], stay) for each in verdicts)
+    lost = deletable(models, more=goes).values() if deletes else ()
     return Collection(
-        verdicts=tuple(sorted(sized, key=lambda each: (not each.collect, each.last_used)))
+        verdicts=tuple(sorted(sized, key=lambda each: (not each.collect, each.last_used))),
+        without_image=tuple(each.version.key for records in lost for each in records),
     )
 
 
@@ -83,6 +105,38 @@ def unused(models: Iterable[Model]) -> Mapping[Digest, Sequence[VersionRecord]]:
             if record.wish is Wish.COLLECT and digest not in used:
                 found.setdefault(digest, []).append(record)
     return found
+
+
+def deletable(
+    models: Iterable[Model], *, more: Container[VersionKey] = ()
+) -> Mapping[Digest, Sequence[VersionRecord]]:
+    """Return the images that are to be deleted from their registries, with the versions concerned.
+
+    An image is deleted only where every version that has it, in whatever model, was collected on
+    the understanding that its image goes. What was collected before, and so can be brought back,
+    needs it as much as one that runs.
+
+    Args:
+        models: all that is registered.
+        more: versions that are about to be collected on that understanding.
+    """
+    needed: set[Digest] = set()
+    found: dict[Digest, list[VersionRecord]] = {}
+    for model in models:
+        for record in model.versions:
+            digest, collected = record.version.image.digest, record.collected
+            if record.version.key not in more and not _lets_go(record):
+                needed.add(digest)
+            elif collected is None or collected.comes_back:
+                found.setdefault(digest, []).append(record)
+    return {digest: records for digest, records in found.items() if digest not in needed}
+
+
+def _lets_go(record: VersionRecord) -> bool:
+    """Return whether a version was collected on the understanding that its image goes."""
+    if record.wish is not Wish.COLLECT or record.pinned or record.collected is None:
+        return False
+    return record.collected.image is not ImageFate.STAYS
 
 
 def _digests(models: Iterable[Model], *, but: set[VersionKey]) -> Iterable[Digest]:
@@ -113,14 +167,16 @@ class _Judge:
         """Return the verdict on one version of a model."""
         key, own = record.version.key, record.version.spec.retention
         last_used = max(self._uses(record))
-        days = (self.now - last_used) / timedelta(days=1)
+        idle = (self.now - last_used).total_seconds()
         kept = self.retention if own is None else own
         against = _against(model, record, self.loads.get(key))
         if not against and not kept:
             against = "it has no retention time"
-        if not against and days <= kept:
-            against = f"it was used {days:.1f} days ago, and is kept for {kept:g}"
-        why = against or f"nobody called it for {days:.0f} days, and it is kept for {kept:g}"
+        if not against and idle <= kept * _DAY:
+            against = f"it was used {duration(idle)} ago, and is kept for {duration(kept * _DAY)}"
+        why = against or (
+            f"nobody called it for {duration(idle)}, and it is kept for {duration(kept * _DAY)}"
+        )
         return Verdict(key=key, collect=not against, why=why, last_used=last_used)
 
     def _uses(self, record: VersionRecord) -> Iterator[datetime]:

@@ -76,6 +76,15 @@ def workload_of(version: Version) -> Workload:
     )
 
 
+def bring_back(record: VersionRecord) -> str:
+    """Return what to do for a collected version whose image was deleted from its registry."""
+    key, image = record.version.key, record.version.image
+    return (
+        f"Push the image {image.pinned} again, and wake it: longshore wake {key}. "
+        f"Or register another image as a new version of {key.name}."
+    )
+
+
 def endpoints_of(have: WorkloadStatus | None) -> tuple[Endpoint, ...]:
     """Return the replicas that requests can go to."""
     if have is None:
@@ -194,8 +203,16 @@ class _Seen:
 
 def _at_rest(seen: _Seen) -> VersionStatus:
     """It should not run; what still does is on its way out."""
+    collected = seen.record.collected
     if seen.record.wish is Wish.COLLECT and not seen.to_go:
-        return seen.status(State.COLLECTED, reason="nobody called it for its retention time")
+        why = collected.why if collected else "nobody called it for its retention time"
+        if collected is None or collected.comes_back:
+            return seen.status(State.COLLECTED, reason=why)
+        return seen.status(
+            State.COLLECTED,
+            reason=f"{why}; its image was deleted from its registry",
+            hint=bring_back(seen.record),
+        )
     return seen.status(State.ASLEEP, reason=seen.note)
 
 

@@ -101,6 +101,8 @@ class Demand:
         load = self._table.load(key)
         if record.wish is Wish.RUN or not idle.asked_for(load, self._now()):
             return
+        if record.collected and not record.collected.comes_back:
+            return
         since = load.holds.since if load.holds else self._now()
         was = "slept" if record.wish is Wish.SLEEP else "was collected"
         reason = f"a request came while it {was}"

@@ -3,14 +3,18 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from longshore.core.names import VersionKey
-from longshore.core.types import Event, State, VersionStatus
+from longshore.core.types import Event, State, VersionRecord, VersionStatus, Wish
 
 
-def events_of(
-    key: VersionKey, before: VersionStatus, after: VersionStatus, now: datetime
-) -> Iterable[Event]:
-    """Return what a change of status means to people."""
+def events_of(record: VersionRecord, after: VersionStatus, now: datetime) -> Iterable[Event]:
+    """Return what a change of status means to people.
+
+    Args:
+        record: the version, as it was before.
+        after: what it was found to be.
+        now: the time of day.
+    """
+    key, before = record.version.key, record.status
     if after.state is before.state:
         return
     if after.state is State.READY:
@@ -19,7 +23,8 @@ def events_of(
     elif after.state is State.FAILED:
         yield Event(kind="failed", key=key, message=after.reason, at=now)
     elif after.state is State.ASLEEP:
-        yield Event(kind="stopped", key=key, message="asleep, as wished", at=now)
+        why = "stopped, as it is collected" if record.wish is Wish.COLLECT else "asleep, as wished"
+        yield Event(kind="stopped", key=key, message=why, at=now)
     elif before.state is State.READY:
         left = "no replica is ready" if after.replicas else "no replica is left"
         yield Event(kind="unready", key=key, message=after.reason or left, at=now)

@@ -83,7 +83,8 @@ def longshore_delete_image(
 ) -> "bool | None | Awaitable[bool | None]":
     """Delete an image from its registry; the first answer wins; may be async.
 
-    Asked only where ``delete_collected`` is set, and no version goes on with the image's digest.
+    Asked only where ``delete_collected`` is set, and every version that has the image's digest was
+    collected while it was.
 
     :param image: the image.
     :param settings: the platform's settings, with the credentials for image registries.

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from longshore.core.collection import Collection
 from longshore.core.collector import Collector
 from longshore.core.controller import Controller
-from longshore.core.errors import Unavailable
+from longshore.core.convergence import bring_back
+from longshore.core.errors import InvalidInput, Refused, Unavailable
 from longshore.core.front import Front
 from longshore.core.glance import Glance, Glances
 from longshore.core.hooks import Hooks
@@ -166,11 +167,22 @@ class Platform(Front):
         self._controller.kick()
 
     async def sleep(self, key: VersionKey) -> None:
-        """Stop a version's replicas until somebody wakes or calls it."""
+        """Stop a version's replicas until somebody wakes or calls it.
+
+        Raises:
+            Refused: it is collected.
+        """
+        await self._not_collected(key, "nothing of it runs that could be put to sleep")
         await self._wish(key, Wish.SLEEP, "put to sleep by a user")
 
     async def wake(self, key: VersionKey) -> None:
-        """Start a sleeping version, and a failed one at once instead of at its next try."""
+        """Start a sleeping version, and a failed one at once instead of at its next try.
+
+        Raises:
+            Refused: its image was deleted from its registry when it was collected.
+            Unavailable: that registry does not answer.
+        """
+        await self._image_is_there(key)
         await self._wish(key, Wish.RUN, "woken by a user")
         self._controller.retry(key)
 
@@ -180,10 +192,39 @@ class Platform(Front):
         self._controller.kick()
 
     async def pin(self, key: VersionKey, *, pinned: bool) -> None:
-        """Say whether a version is never to be collected."""
+        """Say whether a version is never to be collected.
+
+        Raises:
+            Refused: it is to be kept, and is collected already.
+        """
+        if pinned:
+            await self._not_collected(key, "a pin would keep nothing")
         await self._registry.set_pinned(key, pinned=pinned)
         told = "pinned by a user: it is never collected" if pinned else "unpinned by a user"
         await self._tell(Event(kind="wished", key=key, message=told))
+
+    async def _not_collected(self, key: VersionKey, so: str) -> None:
+        if (await self._registry.version(key)).wish is Wish.COLLECT:
+            raise Refused(
+                f"{key} is collected, so that {so}", hint=f"Bring it back: longshore wake {key}"
+            )
+
+    async def _image_is_there(self, key: VersionKey) -> None:
+        """Look again for an image that was deleted: somebody may have pushed it since."""
+        record = await self._registry.version(key)
+        if record.collected is None or record.collected.comes_back:
+            return
+        image = record.version.image
+        try:
+            await self.hooks.first(
+                "longshore_resolve_image", reference=image.pinned, settings=self.settings
+            )
+        except InvalidInput as error:
+            raise Refused(
+                f"{key} cannot be brought back: its image was deleted from its registry after it "
+                "was collected (delete_collected)",
+                hint=bring_back(record),
+            ) from error
 
     async def plan_collection(self) -> Collection:
         """Tell which versions would be collected now, and why the others would not."""

@@ -86,6 +86,7 @@ def followed_route(
                 reason=record.status.reason,
                 hint=record.status.hint,
                 coming=_is_coming(record, record.status),
+                comes_back=_comes_back(record),
                 wake_seconds=wake_seconds(record.version.key),
             )
             for record in model.versions
@@ -113,6 +114,7 @@ def _version_route(
         reason=status.reason,
         hint=status.hint,
         coming=_is_coming(record, status),
+        comes_back=_comes_back(record),
         wake_seconds=wake_seconds,
     )
 
@@ -120,6 +122,11 @@ def _version_route(
 def _state(record: VersionRecord, status: VersionStatus) -> State:
     """Return what routers are to take a version for: not for asleep while it is being collected."""
     return State.COLLECTED if record.wish is Wish.COLLECT else status.state
+
+
+def _comes_back(record: VersionRecord) -> bool:
+    collected = record.collected
+    return record.wish is Wish.COLLECT and (collected is None or collected.comes_back)
 
 
 def _is_coming(record: VersionRecord, status: VersionStatus) -> bool:
@@ -182,7 +189,7 @@ class Publisher:
         if not self._wake_collected:
             return route
         versions = tuple(
-            each.model_copy(update={"coming": True}) if each.state is State.COLLECTED else each
+            each.model_copy(update={"coming": True}) if each.comes_back else each
             for each in route.versions
         )
         return route.model_copy(update={"versions": versions})

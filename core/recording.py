@@ -77,7 +77,7 @@ class Recording:
         for key, (record, step) in steps.items():
             if step.status != record.status:
                 changed[key] = step.status
-                events += events_of(key, record.status, step.status, self._now())
+                events += events_of(record, step.status, self._now())
         try:
             if changed:
                 await self._registry.save_status(changed, epoch=epoch)

@@ -21,6 +21,8 @@ class VersionRoute(Value):
     hint: str = ""
     coming: bool = False
     """Whether a replica may be expected where there is none, so that requests wait for it."""
+    comes_back: bool = False
+    """Whether it is collected, and can be brought back."""
     wake_seconds: float | None = None
     """How long a wake takes, by those that are known; None where none is."""
 

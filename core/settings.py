@@ -90,7 +90,8 @@ class Settings(Value):
     wake_collected: bool = False
     """Let a request to a collected version bring it back, as one to a sleeping version does."""
     delete_collected: bool = False
-    """Delete a collected version's image from its registry, too; then nothing brings it back."""
+    """Delete a collected version's image from its registry, too, unless another version needs it;
+    then only a new push brings it back. It holds for versions that are collected while it is on."""
     hold_requests: int = Field(default=2_000, ge=0)
     """Most requests that wait for one version while it is woken, in one router process; beyond
     them callers get 503 with a ``Retry-After``."""
@@ -103,7 +104,8 @@ class Settings(Value):
     hold_seconds: float = Field(default=60, gt=0)
     """Seconds that a request waits for a version that is woken; then its caller gets 503."""
     interval: float = Field(default=5, gt=0)
-    """Seconds between controller passes when nothing happens."""
+    """Seconds between controller passes when nothing happens; an idle version may go to sleep so
+    much later than ``--idle`` says."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -30,11 +30,12 @@ def receiver(rule: TrafficRule, versions: Mapping[str, T], standing: Callable[[T
         versions: at least one, by number, oldest first.
         standing: tells what each can do.
     """
-    newest_first = list(reversed(versions.items()))
+    newest_first = list(versions.items())[::-1]
     shadow = rule.shadow.version if rule.shadow else None
     # What is tried out as a shadow must not answer callers only because it is the newest.
     others = [each for each in newest_first if each[0] != shadow]
-    return min((each for _, each in others or newest_first), key=standing)
+    candidates: list[T] = [each for _, each in others or newest_first]
+    return min(candidates, key=standing)
 
 
 def versions_in(rule: TrafficRule) -> list[str]:

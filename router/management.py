@@ -131,7 +131,7 @@ def _add_collection(router: APIRouter, platform: Platform) -> None:
         """Collect the versions that nobody called for their retention time."""
         return await platform.collect()
 
-    @router.post(VERSION + "/pin", summary="Pin a version", responses=openapi.problems(404))
+    @router.post(VERSION + "/pin", summary="Pin a version", responses=openapi.problems(404, 422))
     async def pin(name: Name, version: Number) -> VersionRecord:
         """Let a version never be collected."""
         key = known_version(name, version)
@@ -225,7 +225,7 @@ def _add_versions(router: APIRouter, platform: Platform) -> None:
         VERSION + "/wake",
         summary="Wake a version",
         status_code=status.HTTP_202_ACCEPTED,
-        responses=openapi.problems(404),
+        responses=openapi.problems(404, 422),
     )
     async def wake(name: Name, version: Number) -> VersionRecord:
         """Start a sleeping version, and a failed one at once instead of at its next try."""
@@ -237,7 +237,7 @@ def _add_versions(router: APIRouter, platform: Platform) -> None:
         VERSION + "/sleep",
         summary="Put a version to sleep",
         status_code=status.HTTP_202_ACCEPTED,
-        responses=openapi.problems(404),
+        responses=openapi.problems(404, 422),
     )
     async def sleep(name: Name, version: Number) -> VersionRecord:
         """Stop a version's replicas until somebody wakes or calls it."""

@@ -1,5 +1,7 @@
 """The commands about versions that nobody needs any more: ``gc``, ``pin``, ``unpin``."""
 
+from collections.abc import Sequence
+
 import click
 
 from longshore.core.cli.client import Client
@@ -12,8 +14,10 @@ from longshore.core.cli.options import (
 )
 from longshore.core.cli.output import print_json, say, table
 from longshore.core.collection import Collection
+from longshore.core.names import VersionKey
 from longshore.core.quantities import size
-from longshore.core.words.text import age
+from longshore.core.types import Wish
+from longshore.core.words.text import age, one_line, short_digests
 
 
 @click.command()
@@ -25,9 +29,11 @@ def gc(client: Client, /, *, plan: bool, as_json: bool) -> None:
     """Collect the versions that nobody calls any more.
 
     The platform does so by itself, within an hour. A collected version leaves the engine and frees
-    its image there; its record stays, and longshore wake brings it back. Never collected is what is
-    pinned, what the traffic rule of its model leads to, and what was used within its retention time
-    (30 days, unless --retention of its registration or the platform's setting says otherwise).
+    its image there; its record stays, and longshore wake brings it back, unless the platform's
+    setting delete_collected is on, which deletes its image from its registry, too: --plan tells.
+    Never collected is what is pinned, what requests to its model lead to, and what was used within
+    its retention time (30 days, unless --retention of its registration or the platform's setting
+    says otherwise). Images that deleted versions left are freed as well.
 
     \b
     Examples:
@@ -41,7 +47,7 @@ def gc(client: Client, /, *, plan: bool, as_json: bool) -> None:
     if plan and found.verdicts:
         _list(found)
     freed = sum(each.size_bytes for each in found.going)
-    count = len(found.going)
+    count, lost = len(found.going), found.without_image
     versions = "1 version" if count == 1 else f"{count} versions"
     if not count:
         say("Nothing is to be collected.")
@@ -49,8 +55,28 @@ def gc(client: Client, /, *, plan: bool, as_json: bool) -> None:
         say(f"{versions} would go, with {size(freed)} of images. Collect: longshore gc")
     else:
         for each in found.going:
-            say(f"{each.key} is collected: {each.why}. Bring it back: longshore wake {each.key}")
+            back = "" if each.key in lost else f" Bring it back: longshore wake {each.key}"
+            say(f"{each.key} is collected: {each.why}.{back}")
         say(f"{versions} gone; {size(freed)} of images go with their containers.")
+    if found.left_images:
+        freed_too = "would be freed, too" if plan else "are being freed, too"
+        say(f"Images that deleted versions left {freed_too}: {_in_words(found.left_images)}.")
+    if lost:
+        _tell_of_deletion(lost, planned=plan)
+
+
+def _in_words(references: Sequence[str]) -> str:
+    return one_line(short_digests(", ".join(references)))
+
+
+def _tell_of_deletion(lost: Sequence[VersionKey], *, planned: bool) -> None:
+    keys = ", ".join(map(str, lost))
+    images = f"The image of {keys}" if len(lost) == 1 else f"The images of {keys}"
+    would = "would be" if planned else f"{'is' if len(lost) == 1 else 'are'} being"
+    say(
+        f"{images} {would} deleted from the registry, too (delete_collected): "
+        "only a new push brings it back."
+    )
 
 
 def _list(found: Collection) -> None:
@@ -96,5 +122,7 @@ def unpin(client: Client, /, *, target: Target) -> None:
       longshore unpin iris:1
     """
     key = target.key(client)
-    client.pin(key, pinned=False)
+    if client.pin(key, pinned=False).wish is Wish.COLLECT:
+        say(f"{key} is not pinned any more; it is collected. Bring it back: longshore wake {key}")
+        return
     say(f"{key} is collected when nobody calls it for its retention time.")

@@ -4,8 +4,10 @@ import pytest
 from examples_of import NOON, version
 
 from longshore import Load, VersionKey
-from longshore.core.collection import Collection, judge, unused
+from longshore.core.collection import Collection, deletable, judge, unused
 from longshore.core.types import (
+    Collected,
+    ImageFate,
     Model,
     Shadow,
     State,
@@ -62,13 +64,12 @@ def why(collection: Collection, key: VersionKey = OLD) -> str:
 def test_what_nobody_called_for_its_retention_goes_and_says_why() -> None:
     found = judged(model(record("1"), record("2")))
     assert going(found) == [OLD]
-    assert why(found) == "nobody called it for 100 days, and it is kept for 30"
+    assert why(found) == "nobody called it for 100 days, and it is kept for 30 days"
     assert found.going[0].last_used == LONG_AGO
 
 
 READY, FAILED, STARTING, ASLEEP = (
-    VersionStatus(state=each)
-    for each in (State.READY, State.FAILED, State.STARTING, State.ASLEEP)
+    VersionStatus(state=each) for each in (State.READY, State.FAILED, State.STARTING, State.ASLEEP)
 )
 
 
@@ -133,7 +134,7 @@ def test_what_is_pinned_stays() -> None:
 def test_what_was_called_lately_stays(days: float, stays: bool) -> None:
     found = judged(model(record("1"), record("2")), loads=load(days))
     assert (OLD not in going(found)) == stays
-    assert not stays or why(found) == "it was used 29.9 days ago, and is kept for 30"
+    assert not stays or why(found) == "it was used 29.9 days ago, and is kept for 30 days"
 
 
 def test_an_answer_counts_as_much_as_a_request() -> None:
@@ -192,3 +193,67 @@ def test_images_that_only_collected_versions_have() -> None:
     shared = record("2", wish=wish, digest=same)
     found = unused([model(alone, shared, record("3", digest=same))])
     assert found == {alone.version.image.digest: [alone]}
+
+
+def test_times_below_a_day_are_told_in_units_that_tell_something() -> None:
+    models = model(record("1", retention=0.0001), record("2"))
+    lately = judged(models, loads=load(0.00008))
+    assert why(lately) == "it was used 6.9 seconds ago, and is kept for 8.6 seconds"
+    past = judged(models, loads=load(0.5))
+    assert why(past) == "nobody called it for 12 hours, and it is kept for 8.6 seconds"
+
+
+SAME = "sha256:" + "f" * 64
+
+
+def collected(number: str, image: ImageFate, **fields: object) -> VersionRecord:
+    word = Collected(at=LONG_AGO, why="a test", image=image)
+    return record(number, wish=Wish.COLLECT, collected=word, digest=SAME, **fields)
+
+
+GOES = collected("1", ImageFate.GOES)
+
+
+@pytest.mark.parametrize(
+    ("other", "deleted"),
+    [
+        (None, True),
+        (collected("2", ImageFate.GOES), True),
+        (collected("2", ImageFate.DELETED), True),
+        (collected("2", ImageFate.STAYS), False),
+        (collected("2", ImageFate.GOES, pinned=True), False),
+        (record("2", wish=Wish.COLLECT, digest=SAME), False),
+        (record("2", wish=Wish.SLEEP, digest=SAME), False),
+        (record("2", digest=SAME), False),
+    ],
+)
+def test_an_image_is_deleted_where_every_version_that_has_it_lets_it_go(
+    other: VersionRecord | None, deleted: bool
+) -> None:
+    # In another model, for a digest is a digest.
+    models = [model(GOES), *([model(other)] if other else [])]
+    assert (SAME in deletable(models)) == deleted
+
+
+def test_what_was_deleted_is_not_deleted_again() -> None:
+    # Somebody may have pushed it since.
+    assert not deletable([model(collected("1", ImageFate.DELETED))])
+
+
+@pytest.mark.parametrize(("deletes", "lost"), [(True, (OLD,)), (False, ())])
+def test_a_plan_tells_whose_images_are_deleted(deletes: bool, lost: tuple[VersionKey]) -> None:
+    found = judge(
+        [model(record("1"), record("2"))],
+        loads={},
+        woken={},
+        retention=30,
+        now=NOON,
+        deletes=deletes,
+    )
+    assert (going(found), found.without_image) == ([OLD], lost)
+
+
+def test_a_plan_tells_so_of_earlier_ones_too_that_have_the_same() -> None:
+    models = [model(GOES, record("2", digest=SAME), record("3"))]
+    found = judge(models, loads={}, woken={}, retention=30, now=NOON, deletes=True)
+    assert found.without_image == (OLD, NEW)

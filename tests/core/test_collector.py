@@ -11,7 +11,7 @@ import pytest
 from examples_of import NOON, image, version
 from parts.controlled import passes
 from parts.memory_backend import MemoryBackend
-from parts.routed import hooks_of
+from parts.routed import hooks_of, until
 
 from longshore import Event, Image, Load, VersionKey, hookimpl
 from longshore.core import collector as module
@@ -59,10 +59,23 @@ class World:
     collector: Collector
     witness: Witness
     table: Table
+    hooks: Hooks
 
     async def settle(self) -> None:
         """Make passes, and let the work that each starts come to its end."""
         await passes(self.controller, 3)
+
+    def another_collector(self, *, delete_collected: bool = True) -> Collector:
+        """Return one that has just started."""
+        return Collector(
+            Settings(delete_collected=delete_collected),
+            self.registry,
+            {"engine": self.backend},
+            self.hooks,
+            self.table,
+            kick=self.controller.kick,
+            now=lambda: NOON,
+        )
 
     async def state(self, key: VersionKey = OLD) -> State:
         return (await self.registry.version(key)).status.state
@@ -96,8 +109,11 @@ async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     controller = Controller(registry, backends, hooks, table, interval=3600, now=now)
     settings = Settings(delete_collected=request.param)
     collector = Collector(settings, registry, backends, hooks, table, kick=controller.kick, now=now)
-    yield World(registry, backend, controller, collector, witness, table)
+    yield World(registry, backend, controller, collector, witness, table, hooks)
     await registry.close()
+
+
+deletes = pytest.mark.parametrize("world", [True], indirect=True, ids=["delete"])
 
 
 async def test_a_plan_changes_nothing(world: World) -> None:
@@ -122,7 +138,7 @@ async def test_what_is_collected_stops_frees_its_image_and_can_be_explained(worl
     [decision] = await world.registry.decisions(OLD)
     assert (decision.outcome, decision.why) == (
         "collect",
-        "nobody called it for 100 days, and it is kept for 30",
+        "nobody called it for 100 days, and it is kept for 30 days",
     )
     assert decision.inputs["in_flight"] == 0
     assert "collected" in [each.kind for each in world.witness.events if each.key == OLD]
@@ -176,16 +192,115 @@ async def test_what_is_pinned_stays(world: World) -> None:
     assert (await world.collector.collect()).going
 
 
-@pytest.mark.parametrize("world", [True], indirect=True, ids=["delete"])
+@deletes
 async def test_where_it_is_set_the_image_is_deleted_from_its_registry(world: World) -> None:
     await two_versions(world)
-    await world.collector.collect()
+    assert (await world.collector.plan()).without_image == (OLD,)
+    assert (await world.collector.collect()).without_image == (OLD,)
     await world.settle()
     await world.collector.free()
     assert world.witness.deleted == [image("a").digest]
+    await world.settle()
+    status = (await world.registry.version(OLD)).status
+    assert "deleted from its registry" in status.reason
+    announced, done = await world.registry.decisions(OLD)
+    assert "so its image is deleted from its registry, too" in announced.why
+    assert (done.hook, done.plugin, done.outcome) == (
+        "longshore_delete_image",
+        "witness",
+        "deleted",
+    )
+    kinds = [each.kind for each in world.witness.events if each.key == OLD]
+    assert kinds[-3:] == ["collected", "stopped", "image-deleted"]
 
 
-@pytest.mark.parametrize("world", [True], indirect=True, ids=["delete"])
+@deletes
+async def test_what_was_pushed_again_is_not_deleted_by_the_next_start(world: World) -> None:
+    await two_versions(world)
+    await world.collector.collect()
+    await world.settle()
+    for collector in (world.collector, world.another_collector()):
+        assert not await collector.free()
+    assert len(world.witness.deleted) == 1
+
+
+@deletes
+async def test_what_was_collected_before_it_was_set_keeps_its_image(world: World) -> None:
+    await two_versions(world, same_image=True)
+    await world.registry.set_traffic("iris", TrafficRule(weights={"2": 1}))
+    await world.another_collector(delete_collected=False).collect()
+    await world.registry.set_traffic("iris", TrafficRule(weights={"1": 1}))
+    found = await world.collector.collect()
+    assert ([each.key for each in found.going], found.without_image) == ([NEW], ())
+    await world.settle()
+    assert not await world.collector.free()
+    assert not world.witness.deleted, "one of them was told to come back by a wake"
+
+
+@deletes
+async def test_a_registry_that_refuses_is_asked_again_and_the_version_comes_back_until_then(
+    world: World,
+) -> None:
+    await two_versions(world)
+    await world.collector.collect()
+    await world.settle()
+    world.witness.refuses = True
+    assert await world.collector.free()
+    collected = (await world.registry.version(OLD)).collected
+    assert collected
+    assert collected.comes_back
+    world.witness.refuses = False
+    assert not await world.collector.free()
+    assert world.witness.deleted
+
+
+async def test_the_image_of_a_version_that_was_deleted_is_freed(world: World) -> None:
+    await two_versions(world)
+    for key in (OLD, NEW):
+        await world.registry.delete_version(key)
+    assert set((await world.collector.plan()).left_images) == world.backend.images
+    assert await world.collector.free(), "its containers still run"
+    await world.settle()
+    assert not await world.collector.free()
+    assert not world.backend.images
+    assert not await world.registry.left_images()
+
+
+async def test_it_is_not_while_another_version_has_it(world: World) -> None:
+    await two_versions(world, same_image=True)
+    await world.registry.delete_version(OLD)
+    await world.settle()
+    assert not await world.collector.free()
+    assert PINNED in world.backend.images
+    await world.registry.delete_version(NEW)
+    await world.settle()
+    assert not await world.collector.free()
+    assert not world.backend.images
+
+
+async def test_what_is_collected_again_is_freed_again(world: World) -> None:
+    await two_versions(world)
+    for wish in (Wish.COLLECT, Wish.RUN, Wish.COLLECT):
+        await world.registry.set_wish(OLD, wish, "a test")
+        await world.settle()
+        await world.collector.free()
+    assert PINNED not in world.backend.images
+
+
+async def test_a_round_on_demand_frees_images_though_no_version_goes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    await two_versions(world)
+    async with world.collector.running():
+        for key in (OLD, NEW):
+            await world.registry.delete_version(key)
+        await world.settle()
+        assert not (await world.collector.collect()).going
+        assert await until(lambda: not world.backend.images, within=10)
+
+
+@deletes
 async def test_no_image_is_deleted_that_another_version_has(world: World) -> None:
     await two_versions(world, same_image=True)
     await world.collector.collect()
@@ -202,7 +317,7 @@ async def test_an_engine_that_is_away_ends_no_round(
     await two_versions(world)
     deadline = asyncio.get_running_loop().time() + 30
 
-    async def until(reached: Callable[[], Awaitable[bool]]) -> None:
+    async def settled(reached: Callable[[], Awaitable[bool]]) -> None:
         while not await reached():
             assert asyncio.get_running_loop().time() < deadline
             await world.settle()
@@ -216,9 +331,9 @@ async def test_an_engine_that_is_away_ends_no_round(
 
     world.backend.keeps_images = True
     async with world.collector.running():
-        await until(tried)
+        await settled(tried)
         world.backend.keeps_images = False
-        await until(freed)
+        await settled(freed)
 
 
 @pytest.mark.parametrize("follows", [False, True], ids=["leads", "follows"])

@@ -17,7 +17,9 @@ from longshore.core.convergence import (
 )
 from longshore.core.errors import WorkloadFailed
 from longshore.core.types import (
+    Collected,
     HardwarePlan,
+    ImageFate,
     Progress,
     ReplicaState,
     Requirement,
@@ -322,3 +324,15 @@ def test_it_has_served_from_its_first_readiness_until_it_sleeps() -> None:
     asleep = step(record(Wish.SLEEP, **failed.model_dump()), None).status
     assert not asleep.served
     assert not step(record(), workload_status(replica(ReplicaState.STARTING))).status.served
+
+
+def test_what_is_collected_says_why_and_whether_it_can_come_back() -> None:
+    word = Collected(at=NOON, why="nobody called it for 2 hours", image=ImageFate.GOES)
+    one = record(Wish.COLLECT, state=State.ASLEEP)
+    stays = step(one.model_copy(update={"collected": word}), None, wanted=0).status
+    assert (stays.state, stays.reason, stays.hint) == (State.COLLECTED, word.why, "")
+    gone = word.model_copy(update={"image": ImageFate.DELETED})
+    lost = step(one.model_copy(update={"collected": gone}), None, wanted=0).status
+    assert lost.reason == f"{word.why}; its image was deleted from its registry"
+    assert lost.hint.startswith(f"Push the image {one.version.image.pinned} again")
+    assert step(one, None, wanted=0).status.reason == "nobody called it for its retention time"

@@ -2,9 +2,11 @@
 
 import pytest
 from examples_of import NOON, record
+from parts.routed import hooks_of
 
-from longshore.core.publishing import followed_route, route_of
-from longshore.core.types import Model, State, TrafficRule, Wish
+from longshore.core.publishing import Publisher, followed_route, route_of
+from longshore.core.types import Collected, ImageFate, Model, State, TrafficRule, Wish
+from longshore.router.table import Table
 
 ON_ITS_WAY = [State.ASLEEP, State.PENDING, State.PULLING, State.STARTING]
 
@@ -54,3 +56,16 @@ def test_what_is_being_collected_is_not_taken_for_asleep() -> None:
         followed_route(model, {}, ()),
     ):
         assert route.versions[0].state is State.COLLECTED
+
+
+@pytest.mark.parametrize(
+    ("image", "comes"),
+    [(ImageFate.STAYS, True), (ImageFate.GOES, True), (ImageFate.DELETED, False)],
+)
+async def test_a_request_brings_back_only_what_can_be_pulled(image: ImageFate, comes: bool) -> None:
+    word = Collected(at=NOON, why="a test", image=image)
+    one = record(Wish.COLLECT, state=State.COLLECTED).model_copy(update={"collected": word})
+    model = Model(name="iris", traffic=TrafficRule(), created_at=NOON, versions=(one,))
+    table = Table(hooks_of())
+    await Publisher(table, wake_collected=True).publish([followed_route(model, {}, ())])
+    assert table.version("iris", "1").route.coming == comes

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 from examples_of import NOON
-from parts.routed import Routed, until
+from parts.routed import Routed, routed, until
 
-from longshore.core.errors import NotFound, Unavailable
+from longshore.core.errors import InvalidInput, NotFound, Unavailable
+from longshore.core.hookspecs import hookimpl
 from longshore.core.measures import Measured
 from longshore.core.names import VersionKey
 from longshore.core.settings import Settings
-from longshore.core.types import Resources, VersionSpec
+from longshore.core.types import Collected, ImageFate, Resources, VersionRecord, VersionSpec, Wish
 from longshore.plugins.sql_registry.registry import SqlRegistry
 
+COLLECTED = Collected(at=NOON, why="a test")
 SPEC = {"image": "localhost:5001/iris:1"}
 IRIS_1 = "/api/models/iris/versions/1"
 
@@ -139,6 +141,48 @@ async def test_sleep_and_wake(router: Routed) -> None:
     [wake] = (await router.http.get(f"{IRIS_1}/wakes")).json()["wakes"]
     assert wake["ready_at"] is None
     assert (await router.http.post("/api/models/iris/versions/9/wake")).status_code == 404
+
+
+async def test_what_is_collected_can_be_woken_and_neither_put_to_sleep_nor_pinned(
+    router: Routed,
+) -> None:
+    await router.http.put(IRIS_1, json=SPEC)
+    await router.platform._registry.collect(VersionKey("iris", "1"), COLLECTED)  # noqa: SLF001
+    for what in ("sleep", "pin"):
+        refused = await router.http.post(f"{IRIS_1}/{what}")
+        assert refused.status_code == 422, what
+        assert refused.json()["detail"].startswith("iris:1 is collected, so that ")
+        assert refused.json()["hint"] == "Bring it back: longshore wake iris:1"
+    assert (await router.http.post(f"{IRIS_1}/unpin")).status_code == 200
+    assert (await router.http.get(IRIS_1)).json()["wish"] == "collect"
+    assert (await router.http.post(f"{IRIS_1}/wake")).json()["wish"] == "run"
+    assert (await router.http.post(f"{IRIS_1}/sleep")).json()["wish"] == "sleep"
+
+
+async def test_a_wake_says_at_once_that_the_image_was_deleted_and_looks_for_another_push(
+    tmp_path: Path,
+) -> None:
+    pushed: set[str] = set()
+
+    class Missing:
+        @hookimpl
+        def longshore_resolve_image(self, reference: str) -> None:
+            if "@" in reference and reference not in pushed:
+                raise InvalidInput("the registry has no such manifest")
+
+    gone = COLLECTED.model_copy(update={"image": ImageFate.DELETED})
+    async with routed(tmp_path, Missing()) as router:
+        await router.http.put(IRIS_1, json=SPEC)
+        await router.platform._registry.collect(VersionKey("iris", "1"), gone)  # noqa: SLF001
+        refused = await router.http.post(f"{IRIS_1}/wake")
+        assert refused.status_code == 422
+        assert "its image was deleted from its registry" in refused.json()["detail"]
+        record = VersionRecord.model_validate((await router.http.get(IRIS_1)).json())
+        assert record.wish is Wish.COLLECT
+        reference = record.version.image.pinned
+        assert refused.json()["hint"].startswith(f"Push the image {reference} again")
+        pushed.add(reference)
+        assert (await router.http.post(f"{IRIS_1}/wake")).json()["wish"] == "run"
 
 
 async def test_traffic(router: Routed) -> None:

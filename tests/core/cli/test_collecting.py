@@ -9,19 +9,20 @@ from parts.management_api import Answer, Request, StandIn
 
 from longshore import VersionKey
 from longshore.core.collection import Collection, Verdict
+from longshore.core.types import Wish
 
 OLD = Verdict(
     key=VersionKey("iris", "1"),
     collect=True,
-    why="nobody called it for 40 days, and it is kept for 30",
+    why="nobody called it for 40 days, and it is kept for 30 days",
     last_used=NOON - timedelta(days=40),
     size_bytes=512 << 20,
 )
 NEW = Verdict(key=VersionKey("iris", "2"), collect=False, why="it is pinned", last_used=NOON)
 
 
-def answering(api: StandIn, *verdicts: Verdict) -> None:
-    found = Collection(verdicts=verdicts).model_dump_json().encode()
+def answering(api: StandIn, *verdicts: Verdict, lost: tuple[VersionKey, ...] = ()) -> None:
+    found = Collection(verdicts=verdicts, without_image=lost).model_dump_json().encode()
 
     def answer(request: Request) -> Answer | None:
         return Answer(body=found) if request.path == "/api/collection" else None
@@ -38,7 +39,7 @@ def test_a_plan_tells_of_each_version_why_and_asks_for_nothing_else(
     assert "iris:1" in lines[1]
     assert "collect" in lines[1]
     assert "512 MiB" in lines[1]
-    assert lines[1].endswith("nobody called it for 40 days, and it is kept for 30")
+    assert lines[1].endswith("nobody called it for 40 days, and it is kept for 30 days")
     assert lines[2].endswith("it is pinned")
     assert lines[3] == "1 version would go, with 512 MiB of images. Collect: longshore gc"
     assert [each.method for each in api.requests] == ["GET"]
@@ -51,6 +52,26 @@ def test_collecting_tells_what_went_and_how_to_bring_it_back(call: Call, api: St
     assert "Bring it back: longshore wake iris:1" in said
     assert "iris:2" not in said
     assert [each.method for each in api.requests] == ["POST"]
+
+
+def test_it_promises_nobody_an_image_that_is_deleted(call: Call, api: StandIn) -> None:
+    answering(api, OLD, lost=(OLD.key,))
+    assert call("gc", "--plan").stdout.splitlines()[-1] == (
+        "The image of iris:1 would be deleted from the registry, too (delete_collected): "
+        "only a new push brings it back."
+    )
+    said = call("gc").stdout
+    assert "The image of iris:1 is being deleted from the registry, too" in said
+    assert "longshore wake" not in said
+
+
+def test_it_tells_of_images_that_deleted_versions_left(call: Call, api: StandIn) -> None:
+    found = Collection(verdicts=(), left_images=("localhost:5001/iris@sha256:aa",))
+    api.intercept = lambda _: Answer(body=found.model_dump_json().encode())
+    last = "Images that deleted versions left {} freed, too: localhost:5001/iris@sha256:aa."
+    for command, told in (("--plan", "would be"), ("", "are being")):
+        lines = call("gc", *filter(None, [command])).stdout.splitlines()
+        assert lines == ["Nothing is to be collected.", last.format(told)]
 
 
 def test_nothing_to_collect(call: Call, api: StandIn) -> None:
@@ -74,3 +95,10 @@ def test_pinning_and_unpinning(call: Call, api: StandIn) -> None:
     assert "iris:1 is collected when" in call("unpin", "iris:1").stdout
     paths = [each.path for each in api.asked("POST")]
     assert paths == [f"/api/models/iris/versions/1/{each}" for each in ("pin", "unpin")]
+
+
+def test_unpinning_what_is_collected_says_so(call: Call, api: StandIn) -> None:
+    key = api.add("iris", "1")
+    record = api.records[key].model_copy(update={"wish": Wish.COLLECT}).model_dump_json().encode()
+    api.intercept = lambda each: Answer(body=record) if each.method == "POST" else None
+    assert "it is collected. Bring it back: longshore wake iris:1" in call("unpin", "iris:1").stdout
