@@ -141,7 +141,10 @@ async def test_what_is_collected_stops_frees_its_image_and_can_be_explained(worl
         "nobody called it for 100 days, and it is kept for 30 days",
     )
     assert decision.inputs["in_flight"] == 0
-    assert "collected" in [each.kind for each in world.witness.events if each.key == OLD]
+    told = [(each.kind, each.message) for each in world.witness.events if each.key == OLD]
+    assert told[-2:] == [("collected", decision.why), ("stopped", "stopped, as it is collected")]
+    status = (await world.registry.version(OLD)).status
+    assert status.reason == decision.why
     assert not world.witness.deleted, "nobody asked for that"
 
 

@@ -14,7 +14,7 @@ from parts.routed import until
 from longshore import Load, VersionKey, hookimpl
 from longshore.core import controller
 from longshore.core.convergence import Step, converge
-from longshore.core.types import State, VersionRecord, Wish, WorkloadStatus
+from longshore.core.types import Collected, ImageFate, State, VersionRecord, Wish, WorkloadStatus
 from longshore.router.admission import Slot
 from longshore.router.errors import NotReady, Waking
 from longshore.router.holding import Holding, HoldLimits
@@ -64,6 +64,20 @@ async def test_who_is_turned_away_because_too_much_waits_wakes_it_all_the_same(
     told = [each for each in await world.registry.decisions(IRIS) if each.outcome == "run"]
     assert [each.inputs["held"] for each in told] == [0]
     assert "turned_away_at" in told[0].inputs
+
+
+async def test_a_request_that_is_still_held_wakes_nothing_whose_image_was_deleted(
+    world: World,
+) -> None:
+    await asleep(world)
+    outcome = await held(world)
+    gone = Collected(at=NOON, why="a test", image=ImageFate.DELETED)
+    await world.registry.collect(IRIS, gone)
+    async with world.controller.running():
+        world.controller.wake(IRIS)
+        async with asyncio.timeout(10):
+            assert isinstance(await outcome, NotReady)
+    assert (await world.registry.version(IRIS)).wish is Wish.COLLECT
 
 
 async def test_doubled_signals_start_a_version_once_and_at_once(world: World) -> None:
