@@ -320,7 +320,7 @@ def _can(record: VersionRecord) -> tuple[str, ...]:
         for call, makes_a_difference in (
             ("wake", not runs or failed),
             ("sleep", runs),
-            ("pin", not record.pinned),
+            ("pin", not record.pinned and record.wish is not Wish.COLLECT),
             ("unpin", record.pinned),
             ("delete", True),
         )

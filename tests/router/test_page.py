@@ -14,7 +14,7 @@ from parts.cli_program import PROGRAM, environment
 from parts.routed import Routed, routed
 
 from longshore.core.names import VersionKey
-from longshore.core.types import Shadow, State, TrafficRule, VersionStatus, utc_now
+from longshore.core.types import Collected, Shadow, State, TrafficRule, VersionStatus, utc_now
 from longshore.plugins import api_keys
 
 IRIS = VersionKey("iris", "1")
@@ -193,6 +193,10 @@ async def test_what_makes_no_difference_is_not_offered(router: Routed) -> None:
     await router.platform.sleep(IRIS)
     await router.platform.pin(IRIS, pinned=True)
     assert (await shown(router))["can"] == ["wake", "unpin", "delete"]
+    await router.platform.pin(IRIS, pinned=False)
+    collected = Collected(at=utc_now(), why="a test")
+    await router.platform._registry.collect(IRIS, collected)  # noqa: SLF001
+    assert (await shown(router))["can"] == ["wake", "delete"]
 
 
 async def test_an_unknown_clock_is_no_reason_to_tell_nothing(router: Routed) -> None:
