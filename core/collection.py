@@ -132,6 +132,12 @@ def deletable(
     return {digest: records for digest, records in found.items() if digest not in needed}
 
 
+def is_needed(models: Iterable[Model], digest: Digest) -> bool:
+    """Return whether an image must stay in its registry, for a version runs or may come back."""
+    records = (record for model in models for record in model.versions)
+    return any(each.version.image.digest == digest and not _lets_go(each) for each in records)
+
+
 def _lets_go(record: VersionRecord) -> bool:
     """Return whether a version was collected on the understanding that its image goes."""
     if record.wish is not Wish.COLLECT or record.pinned or record.collected is None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from longshore.core.background import beside, survived
-from longshore.core.collection import Collection, deletable, judge, unused
+from longshore.core.collection import Collection, deletable, is_needed, judge, unused
 from longshore.core.errors import LongshoreError
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
@@ -18,6 +18,7 @@ from longshore.core.settings import Settings
 from longshore.core.types import (
     Collected,
     Decision,
+    Digest,
     Event,
     ImageFate,
     LeftImage,
@@ -206,9 +207,9 @@ class Collector:
                 left = True
         self._freed &= unused(models).keys()
         if self._settings.delete_collected:
-            for records in deletable(models).values():
+            for digest, records in deletable(models).items():
                 stopped = all(each.status.state is State.COLLECTED for each in records)
-                if not (stopped and await self._delete(records)):
+                if not (stopped and await self._delete(digest, records)):
                     left = True
         return left
 
@@ -249,11 +250,11 @@ class Collector:
             log.warning("the image %s stays for now: %s", reference, error.traced)
             return False
 
-    async def _delete(self, records: Sequence[VersionRecord]) -> bool:
+    async def _delete(self, digest: Digest, records: Sequence[VersionRecord]) -> bool:
         """Delete an image from its registry, and leave word of it with each version it was of.
 
         Returns:
-            Whether it is gone.
+            Whether nothing is left to do.
         """
 
         async def keep(image: ImageFate) -> None:
@@ -267,6 +268,9 @@ class Collector:
 
         # First, so that whoever wakes one of them from now on looks whether the image is there.
         await keep(ImageFate.DELETED)
+        if is_needed(await self._registry.models(), digest) or not self._acts():
+            await keep(ImageFate.GOES)  # one was woken before, another came, or another leads
+            return True
         plugin = ""
         for image in {each.version.image.pinned: each.version.image for each in records}.values():
             try:

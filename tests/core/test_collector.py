@@ -1,7 +1,7 @@
 """Rounds of collection, with a real database and controller, and a backend without an engine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from longshore.core.following import Following, listed
 from longshore.core.hooks import Hooks
 from longshore.core.publishing import Publisher
 from longshore.core.settings import Settings
-from longshore.core.types import State, TrafficRule, Wish
+from longshore.core.types import Collected, State, TrafficRule, Wish
 from longshore.plugins.sql_registry.registry import SqlRegistry
 from longshore.router.table import Table
 
@@ -65,7 +65,7 @@ class World:
         """Make passes, and let the work that each starts come to its end."""
         await passes(self.controller, 3)
 
-    def another_collector(self, *, delete_collected: bool = True) -> Collector:
+    def another_collector(self, *, delete_collected: bool = True, acts: bool = True) -> Collector:
         """Return one that has just started."""
         return Collector(
             Settings(delete_collected=delete_collected),
@@ -74,6 +74,7 @@ class World:
             self.hooks,
             self.table,
             kick=self.controller.kick,
+            acts=lambda: acts,
             now=lambda: NOON,
         )
 
@@ -238,6 +239,35 @@ async def test_what_was_collected_before_it_was_set_keeps_its_image(world: World
     await world.settle()
     assert not await world.collector.free()
     assert not world.witness.deleted, "one of them was told to come back by a wake"
+
+
+@deletes
+async def test_one_that_is_woken_at_the_last_moment_keeps_its_image(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_versions(world)
+    await world.collector.collect()
+    await world.settle()
+    keep = world.registry.keep_collected
+
+    async def woken_before(collected: Mapping[VersionKey, Collected]) -> None:
+        await world.registry.set_wish(OLD, Wish.RUN, "woken by a user")
+        await keep(collected)
+
+    monkeypatch.setattr(world.registry, "keep_collected", woken_before)
+    await world.collector.free()
+    assert not world.witness.deleted
+
+
+@deletes
+async def test_who_leads_no_more_deletes_nothing(world: World) -> None:
+    await two_versions(world)
+    await world.collector.collect()
+    await world.settle()
+    await world.another_collector(acts=False).free()
+    assert not world.witness.deleted
+    await world.another_collector().free()
+    assert world.witness.deleted
 
 
 @deletes
