@@ -59,8 +59,11 @@ def gc(client: Client, /, *, plan: bool, as_json: bool) -> None:
             say(f"{each.key} is collected: {each.why}.{back}")
         say(f"{versions} gone; {size(freed)} of images go with their containers.")
     if found.left_images:
-        freed_too = "would be freed, too" if plan else "are being freed, too"
-        say(f"Images that deleted versions left {freed_too}: {_in_words(found.left_images)}.")
+        go = "would go" if plan else "go"
+        say(
+            f"Images that deleted versions left {go} as well, where nothing else needs them: "
+            f"{_in_words(found.left_images)}."
+        )
     if lost:
         _tell_of_deletion(lost, planned=plan)
 

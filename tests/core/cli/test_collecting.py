@@ -68,8 +68,11 @@ def test_it_promises_nobody_an_image_that_is_deleted(call: Call, api: StandIn) -
 def test_it_tells_of_images_that_deleted_versions_left(call: Call, api: StandIn) -> None:
     found = Collection(verdicts=(), left_images=("localhost:5001/iris@sha256:aa",))
     api.intercept = lambda _: Answer(body=found.model_dump_json().encode())
-    last = "Images that deleted versions left {} freed, too: localhost:5001/iris@sha256:aa."
-    for command, told in (("--plan", "would be"), ("", "are being")):
+    last = (
+        "Images that deleted versions left {} as well, where nothing else needs them: "
+        "localhost:5001/iris@sha256:aa."
+    )
+    for command, told in (("--plan", "would go"), ("", "go")):
         lines = call("gc", *filter(None, [command])).stdout.splitlines()
         assert lines == ["Nothing is to be collected.", last.format(told)]
 
