@@ -241,7 +241,8 @@ async def _request(api: Any, call: _Call) -> aiohttp.ClientResponse:
         answer = await api.rest_client.request(
             call.method, url, headers=headers, body=body, _request_timeout=call.timeout
         )
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    # The last two are what aiohttp raises where its session is closed before, or meanwhile.
+    except (aiohttp.ClientError, OSError, TimeoutError, RuntimeError, AssertionError) as error:
         raise _away(error) from error
     response: aiohttp.ClientResponse = answer.response
     return response

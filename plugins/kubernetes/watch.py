@@ -90,6 +90,11 @@ class Cache:
                 # Refused for now: rights can be given, and a namespace can come back.
                 self._version = ""
                 self._fail(Unavailable(f"{self.kind.plural} cannot be watched: {error.message}"))
+            except Exception as error:
+                # Whoever ended here would never see anything again.
+                log.exception("%s: the watch tripped", self.kind.plural)
+                self._version = ""
+                self._fail(Unavailable(f"{self.kind.plural} cannot be watched: {error!r}"))
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
             pause = min(pause * 2, LONGEST_PAUSE)
 

@@ -210,3 +210,44 @@ async def test_rights_that_are_missing_are_told_and_can_be_given(world: World) -
     assert world.cache.problem.message == "pods cannot be watched: too old"
     await world.until(lambda: world.cache.problem is None)
     assert world.names() == ["a", "b"]
+
+
+async def test_what_it_cannot_make_sense_of_does_not_end_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.until(lambda: world.server.watches)
+    world.server.tell("ADDED", {"no": "metadata"})
+    await world.until(lambda: world.server.lists == 2)
+    assert "pods: the watch tripped" in caplog.text
+    await world.until(lambda: world.cache.problem is None)
+    # The connection that was left ends unread.
+    world.server.streams.put_nowait(None)
+    world.server.tell("ADDED", pod("c", 2))
+    await world.until(lambda: world.names() == ["a", "b", "c"])
+
+
+async def test_a_call_whose_connections_are_closed_under_it_goes_on_with_the_new_ones() -> None:
+    """As when another one finds that credentials have expired, and reads them anew."""
+    server = Server(items=[pod("a", 1)])
+    async with serving(server):
+        at = Configuration(host=f"http://127.0.0.1:{server.port}")
+        made: list[ApiClient] = []
+
+        class Closed(ApiClient):
+            async def param_serialize(self, *args: Any, **more: Any) -> Any:
+                if session := self.rest_client.pool_manager:
+                    await client.close()
+                    # The library makes another one if asked now, but this call has it already.
+                    self.rest_client.pool_manager = session
+                return await super().param_serialize(*args, **more)
+
+        async def load() -> Any:
+            made.append(ApiClient(at) if made else Closed(at))
+            return made[-1]
+
+        client = Client(load, "n")
+        await client.get(client.path(POD), {"limit": "1"})
+        answer = await client.get(client.path(POD), {"limit": "1"})
+        assert [each["metadata"]["name"] for each in answer["items"]] == ["a"]
+        assert len(made) == 2
+        await client.close()
