@@ -1,4 +1,4 @@
-"""Amounts of CPU and memory: as people write them, kept in one canonical spelling, and told."""
+"""Amounts of CPU, memory and time: as people write them, kept in one spelling, and told."""
 
 import math
 import re
@@ -7,12 +7,17 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
+DAY = 86_400
+"""Seconds."""
+
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,30})?)"
 _CPU = re.compile(rf"{_NUMBER}(m?)")
 _MEMORY = re.compile(rf"{_NUMBER}\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
 # Far beyond any machine, and still exact wherever it is kept as a 64-bit number of bytes.
 _MOST_MILLICORES = 10**9
 _MOST_MEBIBYTES = 2**40
+_TIME = re.compile(rf"{_NUMBER}\s*(s|m|min|h|d)?", re.IGNORECASE)
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": DAY}
 _POWER = {"k": 1, "m": 2, "g": 3, "t": 4}
 _UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _CORE = 1000
@@ -56,6 +61,33 @@ def mebibytes(text: str) -> int:
     return math.ceil(amount)
 
 
+def seconds(text: str) -> float:
+    """Return seconds for ``"90"``, ``"90s"``, ``"10m"``, ``"2h"`` or ``"1d"``.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    return _time(text, 1)
+
+
+def days(text: str) -> float:
+    """Return days for ``"30"``, ``"30d"`` or ``"12h"``.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    return _time(text, DAY)
+
+
+def _time(text: str, unit: int) -> float:
+    """Return a time in a unit, in which it is where it names none."""
+    match = _TIME.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is no time: write a number, or one with s, m, h or d (10m)")
+    factor = _SECONDS[match[2].lower()] if match[2] else unit
+    return float(Decimal(match[1]) * factor / unit)
+
+
 def cores(amount: int) -> str:
     """Return millicores as people read them: ``"0.5 cores"``, ``"1 core"``, ``"2 cores"``."""
     return f"{amount / _CORE:g} core{'s' * (amount != _CORE)}"
@@ -78,6 +110,14 @@ def duration(seconds: float) -> str:
     unit, length = next((each for each in _SPANS if tenths >= each[1] * 10), _SPANS[-1])
     number = tenths // length / 10
     return f"{number:g} {unit}{'s' * (number != 1)}"
+
+
+def exactly(seconds: float) -> str:
+    """Return seconds that somebody set, not rounded: ``"90 seconds"``, ``"10 minutes"``."""
+    fits = ((unit, length) for unit, length in _SPANS[:-1] if seconds >= length)
+    unit, length = next((each for each in fits if not seconds % each[1]), _SPANS[-1])
+    number = f"{seconds / length:.3f}".rstrip("0").rstrip(".")
+    return f"{number} {unit}{'s' * (number != '1')}"
 
 
 def memory(mib: int) -> str:

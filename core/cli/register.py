@@ -20,6 +20,7 @@ from longshore.core.cli.plan import show_brief, tell_warnings
 from longshore.core.cli.waiting import busy, wait_until_ready
 from longshore.core.cli.wishes import variable, wish_options
 from longshore.core.names import VersionKey, check_version_name
+from longshore.core.quantities import days, seconds
 from longshore.core.types import State, Version, VersionRecord, VersionSpec
 from longshore.core.windows import parse
 from longshore.core.words.plan import plan_lines, plan_rows
@@ -32,6 +33,9 @@ _TABLES = {
     "limits": ("startup", "concurrency", "connect", "first_byte", "total"),
     "security": ("run_as", "capabilities", "privilege_escalation", "seccomp_unconfined"),
 }
+
+TIME = Checked("SECONDS", seconds)
+"""Also with a unit: ``10m``."""
 
 _TOGETHER = {"scaling": "--min and --max", "resources": "--gpu and --gpu-memory"}
 """Options of which one is wrong beside the other."""
@@ -90,9 +94,8 @@ def _path(text: str) -> str:
 )
 @click.option(
     "--idle",
-    metavar="SECONDS",
-    type=click.FloatRange(0),
-    help="Seconds from the last answer after which a version with --min 0 goes to sleep, until its "
+    type=TIME,
+    help="How long after the last answer a version with --min 0 goes to sleep, until its "
     "next request; 0: never.  [default: 600]",
 )
 @click.option(
@@ -105,8 +108,7 @@ def _path(text: str) -> str:
 @wish_options
 @click.option(
     "--startup",
-    metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True),
+    type=TIME,
     help="How long a replica may take to become ready.  [default: 300]",
 )
 @click.option(
@@ -116,21 +118,18 @@ def _path(text: str) -> str:
 )
 @click.option(
     "--connect",
-    metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True),
+    type=TIME,
     help="How long a replica may take to accept a connection.  [default: 2]",
 )
 @click.option(
     "--first-byte",
-    metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True),
+    type=TIME,
     help="How long an answer may take to begin, once the request is sent.  [default: 60]",
 )
 @click.option(
     "--timeout",
     "total",
-    metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True),
+    type=TIME,
     help="How long a request may take in all.  [default: 600]",
 )
 @click.option(
@@ -166,9 +165,9 @@ def _path(text: str) -> str:
 )
 @click.option(
     "--retention",
-    metavar="DAYS",
-    type=click.FloatRange(0),
-    help="Collect it after so long without a call; 0: never.  [default: the platform's, 30]",
+    type=Checked("DAYS", days),
+    help="Collect it after so long without a call, in days, or as 12h; 0: never.  [default: the "
+    "platform's, 30]",
 )
 @click.option("--backend", metavar="NAME", help="Where to run it.  [default: the platform's]")
 @click.option("--wait/--no-wait", default=True, help="Wait until it is ready.  [default: wait]")
@@ -241,6 +240,8 @@ def build_spec(options: dict[str, Any]) -> VersionSpec:
             if len(given[option]) < len(pairs):
                 hint = f"--{option.replace('_', '-')}"
                 raise click.BadParameter(f"{what} is set twice", param_hint=hint)
+    if "warm" in given and given.get("min", 1):
+        raise click.UsageError("--warm needs --min 0: no other version ever sleeps")
     if given.get("min", 0) > 1:
         given.setdefault("max", given["min"])
     content = {

@@ -43,8 +43,8 @@ def age(since: datetime) -> str:
 
 
 def moment(when: datetime, zone: tzinfo | None = None) -> str:
-    """Return a time of day on the clock of a time zone, or of this machine."""
-    return when.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    """Return a time of day by the clock of a time zone, or of this machine, with the zone."""
+    return when.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def progress(done: Progress) -> str:

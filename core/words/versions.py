@@ -5,7 +5,8 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from longshore.core.ledger import durations, percentile
-from longshore.core.types import Model, VersionRecord, VersionStatus, Wake, utc_now
+from longshore.core.quantities import DAY, exactly
+from longshore.core.types import Model, VersionRecord, VersionSpec, VersionStatus, Wake, utc_now
 from longshore.core.windows import next_after, open_at
 from longshore.core.words.plan import plan_rows, scheduler_rows
 from longshore.core.words.text import age, moment, progress
@@ -62,7 +63,7 @@ def content_of(
         },
         "serving": version.serving.model_dump(mode="json"),
         "settings": {
-            **version.spec.model_dump(mode="json", exclude={"image", "env"}, exclude_none=True),
+            **_settings(version.spec),
             "environment": [f"{name}={value}" for name, value in version.spec.env.items()],
         },
         "placement": {
@@ -76,6 +77,23 @@ def content_of(
         "wakes": [*_percentiles(wakes), *(_wake(each, zone) for each in wakes)],
         "registered": moment(version.created_at, zone),
     }
+
+
+def _settings(spec: VersionSpec) -> dict[str, Any]:
+    """Return what was asked for, times with their units."""
+    told = spec.model_dump(mode="json", exclude={"image", "env"}, exclude_none=True)
+    told["scaling"]["idle"] = _or_never(spec.scaling.idle)
+    told["limits"] |= {
+        name: exactly(getattr(spec.limits, name))
+        for name in ("startup", "connect", "first_byte", "total")
+    }
+    if spec.retention is not None:
+        told["retention"] = _or_never(spec.retention * DAY)
+    return told
+
+
+def _or_never(seconds: float) -> str:
+    return exactly(seconds) if seconds else "never"
 
 
 def _warm(record: VersionRecord, zone: tzinfo | None) -> dict[str, str]:

@@ -10,11 +10,14 @@ from longshore.core.quantities import (
     Cpu,
     Memory,
     cores,
+    days,
     duration,
+    exactly,
     mebibytes,
     memories,
     memory,
     millicores,
+    seconds,
     size,
 )
 from longshore.core.types import Resources
@@ -244,3 +247,49 @@ def test_no_two_amounts_that_differ_are_told_alike(amounts: list[int]) -> None:
 )
 def test_durations_are_told_in_their_largest_unit(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("90", 90),
+        ("1.5", 1.5),
+        (" 90 s ", 90),
+        ("10m", 600),
+        ("10min", 600),
+        ("2H", 7200),
+        ("1.5d", 129_600),
+        ("0", 0),
+    ],
+)
+def test_a_time_is_read_in_seconds_or_in_the_unit_that_it_names(
+    written: str, number: float
+) -> None:
+    assert seconds(written) == number
+
+
+def test_a_time_in_days_is_one_where_it_names_no_unit() -> None:
+    assert (days("30"), days("30d"), days("12h")) == (30, 30, 0.5)
+
+
+@pytest.mark.parametrize("written", ["", "-1", "m", "10 weeks", "nan", "inf", "1h30m", "1" * 20])
+def test_what_is_no_time_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="is no time"):
+        seconds(written)
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (0, "0 seconds"),
+        (0.25, "0.25 seconds"),
+        (1, "1 second"),
+        (90, "90 seconds"),
+        (600, "10 minutes"),
+        (3600, "1 hour"),
+        (129_600, "36 hours"),
+        (2_592_000, "30 days"),
+    ],
+)
+def test_a_time_that_was_set_is_told_without_rounding(number: float, told: str) -> None:
+    assert exactly(number) == told

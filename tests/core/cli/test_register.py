@@ -89,6 +89,37 @@ def test_every_option_reaches_its_place(call: Call, api: StandIn) -> None:
     assert len(api.requests) == 1, "--no-wait looks at nothing"
 
 
+def test_times_may_be_told_with_their_unit(call: Call, api: StandIn) -> None:
+    options = (
+        "--idle 10m --startup 1h --connect 500s --first-byte 2min --timeout 1d --retention 12h"
+    )
+    assert call(*REGISTER, *options.split(), "--no-wait").exit_code == 0
+    assert body(api) == {
+        "image": "localhost:5001/iris:1",
+        "scaling": {"idle": 600},
+        "limits": {"startup": 3600, "connect": 500, "first_byte": 120, "total": 86400},
+        "retention": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "says"),
+    [
+        ("--idle", "10x", "is no time: write a number, or one with s, m, h or d (10m)"),
+        ("--retention", "-1", "is no time"),
+        ("--startup", "0", "greater than 0"),
+    ],
+)
+def test_what_is_no_time_is_said_before_anything_is_sent(
+    call: Call, api: StandIn, option: str, text: str, says: str
+) -> None:
+    ended = call(*REGISTER, option, text)
+    assert ended.exit_code == 2
+    assert option in ended.stderr
+    assert says in " ".join(ended.stderr.split())
+    assert not api.requests
+
+
 def test_all_capabilities_at_once_are_none(call: Call, api: StandIn) -> None:
     ended = call(*REGISTER, "--capability", "ALL")
     assert ended.exit_code == 2
@@ -100,7 +131,7 @@ def test_all_capabilities_at_once_are_none(call: Call, api: StandIn) -> None:
     ("options", "says"),
     [
         (("--min", "0", "--warm", "mon-fri 8-18"), "is no time of the week: write it as"),
-        (("--warm", "daily 08:00-18:00 UTC"), "register it with min 0"),
+        (("--warm", "daily 08:00-18:00 UTC"), "--warm needs --min 0"),
     ],
 )
 def test_what_warm_cannot_be_is_said_before_anything_is_sent(
