@@ -29,6 +29,7 @@ from longshore.core.types import (
     Wish,
     utc_now,
 )
+from longshore.core.wishes import CORE, wished
 
 log = logging.getLogger(__name__)
 
@@ -130,19 +131,9 @@ class Collector:
             why = verdict.why + (
                 f"; {GOES_FROM_REGISTRY}" if verdict.key in found.without_image else ""
             )
-            decision = Decision(
-                hook="collection",
-                plugin="longshore",
-                outcome="collect",
-                inputs={
-                    "last_used": verdict.last_used.isoformat(),
-                    "in_flight": load.in_flight,
-                    "rate": load.rate,
-                    "delete_collected": deletes,
-                },
-                why=why,
-                at=self._now(),
-            )
+            decision = wished(Wish.COLLECT.value, load, why, by=CORE, at=self._now())
+            used = {"last_used": verdict.last_used.isoformat(), "delete_collected": deletes}
+            decision = decision.model_copy(update={"inputs": {**used, **decision.inputs}})
             event = Event(kind="collected", key=verdict.key, message=why, at=self._now())
             await self._tell(decision, event)
         if found.going:

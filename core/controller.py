@@ -131,7 +131,7 @@ class Controller:
         self._scaler = Scaler(
             hooks,
             load=table.load,
-            tell=registry.add_decisions,
+            tell=self._recording.scaled,
             kick=self.kick,
             acts=lambda: leadership.leads,
             gathers=lambda: self._gathers,

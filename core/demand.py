@@ -14,12 +14,13 @@ from datetime import datetime
 from longshore.core import idle
 from longshore.core.background import survived
 from longshore.core.errors import NotFound
-from longshore.core.foresight import CORE, Foresight
+from longshore.core.foresight import Foresight
 from longshore.core.ledger import Ledger
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Registry
 from longshore.core.routes import RouteTable
-from longshore.core.types import Decision, Event, Load, Model, State, VersionRecord, Wish
+from longshore.core.types import Event, Load, Model, State, VersionRecord, Wish
+from longshore.core.wishes import CORE, wished
 
 log = logging.getLogger(__name__)
 
@@ -185,15 +186,7 @@ class Demand:
         """Leave word of what was decided, and from which load."""
         if wish is Wish.RUN:
             self._idle.discard(key)
-        seen = load.model_dump(mode="json", exclude={"key", "holds"}, exclude_none=True)
-        decision = Decision(
-            hook="longshore_wish",
-            plugin=plugin,
-            outcome=wish.value,
-            inputs=seen,
-            why=reason,
-            at=self._now(),
-        )
+        decision = wished(wish.value, load, reason, by=plugin, at=self._now())
         await self._registry.add_decisions(key, [decision])
         event = Event(kind="wished", key=key, message=f"{wish.value}: {reason}", at=self._now())
         await self._registry.add_events([event])

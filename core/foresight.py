@@ -19,9 +19,6 @@ from longshore.core.wake_times import WakeTimes
 log = logging.getLogger(__name__)
 
 HOOK = "longshore_expect_calls"
-CORE = "core"
-"""Who expects calls where no plugin does, but the version's own settings."""
-
 SLOT = timedelta(minutes=5)
 """What is remembered of a version's calls is in which of these there were some."""
 

@@ -6,9 +6,11 @@ has not seen it takes for demand: after its start, everybody's idle time begins 
 
 from datetime import datetime, timedelta
 
-from longshore.core.foresight import CORE, Expectation
+from longshore.core.foresight import Expectation
+from longshore.core.quantities import exactly
 from longshore.core.types import Load, State, VersionRecord, Wish
 from longshore.core.windows import open_at
+from longshore.core.wishes import CORE
 
 HEARD = timedelta(seconds=2)
 """By then every router has told what it carries; it does so twice a second."""
@@ -76,7 +78,8 @@ def why_sleep(
     idle = idle_for(record, load, started=started, now=now)
     if idle is None or idle.total_seconds() < scaling.idle:
         return None
-    return f"nobody asked it for anything for {idle.total_seconds():.0f} s (idle {scaling.idle:g})"
+    asked = f"nobody asked it for anything for {idle.total_seconds():.0f} s"
+    return f"{asked} (idle {exactly(scaling.idle)})"
 
 
 def why_wake(

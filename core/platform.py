@@ -34,7 +34,9 @@ from longshore.core.types import (
     VersionSpec,
     Wake,
     Wish,
+    utc_now,
 )
+from longshore.core.wishes import USER, wished
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +189,9 @@ class Platform(Front):
         self._controller.retry(key)
 
     async def _wish(self, key: VersionKey, wish: Wish, reason: str) -> None:
+        load = self._controller.load(key)
         await self._registry.set_wish(key, wish, reason)
+        await self._explain(key, wished(wish.value, load, reason, by=USER, at=utc_now()))
         await self._tell(Event(kind="wished", key=key, message=reason))
         self._controller.kick()
 
@@ -201,6 +205,8 @@ class Platform(Front):
             await self._not_collected(key, "a pin would keep nothing")
         await self._registry.set_pinned(key, pinned=pinned)
         told = "pinned by a user: it is never collected" if pinned else "unpinned by a user"
+        outcome = "pinned" if pinned else "unpinned"
+        await self._explain(key, Decision(hook="pin", plugin=USER, outcome=outcome, why=told))
         await self._tell(Event(kind="wished", key=key, message=told))
 
     async def _not_collected(self, key: VersionKey, so: str) -> None:
@@ -270,6 +276,11 @@ class Platform(Front):
         if not self._controller.passes:
             return "the controller has not finished its first pass yet"
         return ""
+
+    async def _explain(self, key: VersionKey, decision: Decision) -> None:
+        # The wish stands in SQL already, and is carried out whether it can be explained or not.
+        with contextlib.suppress(Unavailable):
+            await self._registry.add_decisions(key, [decision])
 
     async def _tell(self, event: Event) -> None:
         log.info("%s %s: %s", event.key, event.kind, event.message)

@@ -6,7 +6,7 @@ process, and tell the next one when each version was called last and which are m
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from longshore.core.convergence import Step
@@ -16,7 +16,7 @@ from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
 from longshore.core.protocols import Registry
 from longshore.core.routes import RouteTable
-from longshore.core.types import Event, Load, VersionRecord, VersionStatus
+from longshore.core.types import Decision, Event, Load, VersionRecord, VersionStatus
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,30 @@ class Recording:
         except Deposed as error:
             log.warning("%s", error.message)
             return
+        for event in events:
+            await self.tell(event)
+
+    async def scaled(self, key: VersionKey, decisions: Sequence[Decision]) -> None:
+        """Keep decisions about a version's number of replicas, and tell everybody of them.
+
+        Args:
+            key: the version.
+            decisions: each with the number of before among its inputs.
+
+        Raises:
+            Unavailable: SQL is away.
+        """
+        events = [
+            Event(
+                kind="scaled",
+                key=key,
+                message=f"from {each.inputs['before']} to {each.outcome}: {each.why}",
+                at=each.at,
+            )
+            for each in decisions
+        ]
+        await self._registry.add_decisions(key, decisions)
+        await self._registry.add_events(events)
         for event in events:
             await self.tell(event)
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from longshore.core.averages import Averages
-from longshore.core.convergence import endpoints_of
+from longshore.core.convergence import endpoints_of, surplus
 from longshore.core.errors import Unavailable
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
@@ -95,12 +95,14 @@ class Scaler:
         wanted = max(least, min(scaling.max, answer.value.replicas if answer else 1))
         if self._gathers():
             wanted = max(wanted, min(len(have.replicas) if have else 0, scaling.max))
-        if answer and self._scaled.get(key, wanted) != wanted and self._acts():
+        # What this process has not scaled yet is as many as run, or as a start begins with.
+        before = self._scaled.get(key, max(least, len(surplus(have, 0))))
+        if answer and before != wanted and self._acts():
             decision = Decision(
                 hook="longshore_scale",
                 plugin=answer.plugin,
                 outcome=wanted,
-                inputs={**_seen(load), "ready": ready, "before": self._scaled[key]},
+                inputs={**_seen(load), "ready": ready, "before": before},
                 why=answer.value.why,
                 at=self._now(),
             )

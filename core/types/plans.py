@@ -148,7 +148,9 @@ class Decision(Value):
     """One outcome of one hook: what, by which plugin, from which inputs, and why."""
 
     hook: str
+    """Where no hook was asked, what it was about: ``wish``, ``pin``."""
     plugin: str
+    """``core`` where no plugin decided, ``user`` where somebody asked for it."""
     outcome: JsonValue
     inputs: Mapping[str, JsonValue] = {}
     why: str = ""

@@ -158,6 +158,7 @@ class Event(Value):
         "ready",
         "failed",
         "unready",
+        "scaled",
         "stopped",
         "collected",
         "image-deleted",

@@ -137,7 +137,9 @@ async def test_what_is_collected_stops_frees_its_image_and_can_be_explained(worl
     assert not await world.collector.free()
     assert PINNED not in world.backend.images
     [decision] = await world.registry.decisions(OLD)
-    assert (decision.outcome, decision.why) == (
+    assert (decision.hook, decision.plugin, decision.outcome, decision.why) == (
+        "wish",
+        "core",
         "collect",
         "nobody called it for 100 days, and it is kept for 30 days",
     )

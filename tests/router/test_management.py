@@ -185,6 +185,26 @@ async def test_a_wake_says_at_once_that_the_image_was_deleted_and_looks_for_anot
         assert (await router.http.post(f"{IRIS_1}/wake")).json()["wish"] == "run"
 
 
+async def test_what_is_wished_by_hand_is_explained_with_the_load_seen(router: Routed) -> None:
+    await router.http.put(IRIS_1, json=SPEC)
+    await router.serving()
+    await router.predict()
+    for each in ("sleep", "wake", "pin", "unpin"):
+        assert (await router.http.post(f"{IRIS_1}/{each}")).is_success
+    told = (await router.http.get(f"{IRIS_1}/decisions")).json()["decisions"]
+    by_hand = [each for each in told if each["plugin"] == "user"]
+    assert [(each["hook"], each["outcome"], each["why"]) for each in by_hand] == [
+        ("wish", "sleep", "put to sleep by a user"),
+        ("wish", "run", "woken by a user"),
+        ("pin", "pinned", "pinned by a user: it is never collected"),
+        ("pin", "unpinned", "unpinned by a user"),
+    ]
+    for wish in by_hand[:2]:
+        assert (wish["inputs"]["in_flight"], wish["inputs"]["held"]) == (0, 0)
+        assert wish["inputs"]["rate"] > 0, "somebody had just called it"
+        assert wish["inputs"]["last_request_at"]
+
+
 async def test_traffic(router: Routed) -> None:
     await router.http.put(IRIS_1, json=SPEC)
     rule = await router.http.put("/api/models/iris/traffic", json={"weights": {"1": 100}})

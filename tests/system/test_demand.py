@@ -79,7 +79,7 @@ def test_a_thousand_requests_to_a_sleeping_version_start_it_once(up: Up, behave:
     assert moments == sorted(moments, key=str)
     assert found["lost"] == 0
     decisions = up.json("explain", "behave:1")["decisions"]
-    [woken] = [each for each in decisions if each["hook"] == "longshore_wish"]
+    [woken] = [each for each in decisions if each["hook"] == "wish"]
     assert (woken["outcome"], woken["inputs"]["held"] >= 1) == ("run", True)
 
 

@@ -11,7 +11,7 @@ from parts.memory_backend import MemoryBackend
 from longshore import Backend, Event, Load, ScaleWish, Version, Workload, hookimpl
 from longshore.core.errors import Refused
 from longshore.core.following import heed
-from longshore.core.types import State
+from longshore.core.types import State, Wish
 
 
 class Plugin:
@@ -41,7 +41,11 @@ async def test_plugins_scale_customize_and_hear_of_it(world: World) -> None:
     await world.registry.add_version(version(scaling={"min": 1, "max": 3}), [])
     await world.passes()
     assert world.backend.calls == ["apply iris:1 2"]
-    assert plugin.events == ["started iris:1", "ready iris:1"]
+    assert plugin.events == ["scaled iris:1", "started iris:1", "ready iris:1"]
+    first = (await world.registry.decisions(IRIS))[-1]
+    assert (first.hook, first.outcome, first.inputs["before"]) == ("longshore_scale", 2, 1)
+    scaled = (await world.registry.events(IRIS))[0]
+    assert (scaled.kind, scaled.message) == ("scaled", "from 1 to 2: as the test wants, of 0")
 
     plugin.wanted = 9
     await world.passes()
@@ -66,6 +70,7 @@ async def test_a_number_of_replicas_that_is_an_autoscalers_is_left_alone(world: 
     await world.registry.add_version(version(scaling={"min": 1, "max": 5}), [])
     await world.passes()
     before = list(world.backend.calls)
+    decided = await world.registry.decisions(IRIS)
     running = world.backend.running[IRIS].model_copy(update={"autoscaled": True})
     for number in (4, 1):
         replicas = tuple(
@@ -75,7 +80,40 @@ async def test_a_number_of_replicas_that_is_an_autoscalers_is_left_alone(world: 
         await world.passes()
         assert world.backend.calls == before
         assert len(world.endpoints()) == number
-    assert not [each for each in await world.registry.decisions(IRIS) if "scale" in each.hook]
+    assert await world.registry.decisions(IRIS) == decided
+
+
+async def test_the_first_scaling_after_a_start_or_a_wake_is_explained(world: World) -> None:
+    plugin = Plugin()
+    world.hooks.manager.register(plugin, name="third-party")
+    await world.registry.add_version(version(scaling={"min": 1, "max": 4}), [])
+
+    async def scalings() -> list[tuple[object, object]]:
+        decided = await world.registry.decisions(IRIS)
+        return [(e.inputs["before"], e.outcome) for e in decided if e.hook == "longshore_scale"]
+
+    await world.passes()
+    assert await scalings() == [(1, 2)]
+    world.controller = world.new_controller()
+    await world.passes()
+    assert await scalings() == [(1, 2)], "as many run as are wanted"
+    plugin.wanted = 3
+    world.controller = world.new_controller()
+    await world.passes()
+    assert await scalings() == [(1, 2), (2, 3)], "two run"
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
+    await world.passes(3)
+    await world.registry.set_wish(IRIS, Wish.RUN, "test")
+    await world.passes()
+    assert await scalings() == [(1, 2), (2, 3), (1, 3)]
+
+
+async def test_what_starts_with_as_many_as_it_has_at_least_was_not_scaled(world: World) -> None:
+    world.hooks.manager.register(Plugin(), name="third-party")
+    await world.registry.add_version(version(scaling={"min": 2, "max": 4}), [])
+    await world.passes()
+    assert await world.registry.decisions(IRIS) == []
+    assert "scaled" not in [each.kind for each in await world.registry.events(IRIS)]
 
 
 async def test_a_replica_that_drains_gets_no_new_requests_however_long_it_takes(
