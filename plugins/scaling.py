@@ -157,12 +157,23 @@ def decide(
     wanted = max(needed, min(current, memory.most(settings.scale_down_after, now)))
     memory.wanted = min(max(wanted, least), bounds.max)
     if needed == burst and panics and burst > steady:
-        why = f"a burst: averaged {recent:.0f} requests in flight over {RECENT:g} s"
+        told = _rounded(recent, bounds.target)
+        why = f"a burst: averaged {told} requests in flight over {RECENT:g} s"
     else:
-        why = f"averaged {average:.0f} requests in flight over {AVERAGE:g} s"
+        told = _rounded(average, bounds.target)
+        why = f"averaged {told} requests in flight over {AVERAGE:g} s"
     why += f" at {bounds.target} per replica need {needed}"
     if memory.wanted > max(needed, least):
         why += f"; {memory.wanted} were needed in the last {settings.scale_down_after:g} s"
     elif memory.wanted != needed:
         why += f"; the bounds are {least} to {bounds.max}"
     return ScaleWish(replicas=memory.wanted, why=why)
+
+
+def _rounded(demand: float, target: int) -> str:
+    """Return a demand in as few digits as still need as many replicas."""
+    for digits in range(3):
+        text = f"{demand:.{digits}f}"
+        if math.ceil(float(text) / target) == math.ceil(demand / target):
+            return text
+    return f"{demand:.3g}"

@@ -100,7 +100,7 @@ def explain(client: Client, /, *, target: Target, as_json: bool) -> None:
     if as_json:
         print_json({"decisions": decisions})
     else:
-        print_decisions(decisions)
+        print_decisions(decisions, dated=True)
 
 
 @click.command()

@@ -135,6 +135,18 @@ def test_versions_that_nobody_asks_about_are_forgotten() -> None:
     assert len(scaled.plugin._known) == 1  # noqa: SLF001 - it shows in nothing but memory
 
 
+@pytest.mark.parametrize(
+    ("average", "why"),
+    [
+        (4.2, "averaged 4.2 requests in flight over 60 s at 2 per replica need 3"),
+        (4.9, "averaged 5 requests in flight over 60 s at 2 per replica need 3"),
+        (6.008, "averaged 6.01 requests in flight over 60 s at 2 per replica need 4"),
+    ],
+)
+def test_why_tells_as_many_digits_as_the_number_of_replicas_takes(average: float, why: str) -> None:
+    assert Scaled(target=2, max=9).after(0, average, recent=0).why == why
+
+
 def test_why_tells_of_the_bounds_where_they_decided() -> None:
     assert Scaled(max=4).after(0, 900, recent=0).why == (
         "averaged 900 requests in flight over 60 s at 8 per replica need 113; the bounds are 1 to 4"

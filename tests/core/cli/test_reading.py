@@ -2,11 +2,12 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from examples_of import version
+from examples_of import NOON, version
 from parts.cli_program import Call
 from parts.management_api import StandIn
 
 from longshore.core.types import Decision, Event, Model, VersionRecord
+from longshore.core.words.text import moment
 
 
 def test_models_are_one_line_for_each_version(call: Call, api: StandIn) -> None:
@@ -86,12 +87,13 @@ def test_explain_tells_hook_plugin_outcome_inputs_and_why_in_order(
 ) -> None:
     api.add("iris", "1")
     lines = call("explain", "iris:1").stdout.splitlines()
+    when = moment(NOON)
     assert lines == [
-        " 1. longshore_resolve_image by images",
+        f" 1. longshore_resolve_image by images, {when}",
         "    localhost:5001/iris@sha256:" + "a" * 64,
         "    from: reference = localhost:5001/iris:1",
         "    why: what the reference named",
-        " 2. longshore_plan_hardware by hardware_plan",
+        f" 2. longshore_plan_hardware by hardware_plan, {when}",
         "    processors: any",
         "    GPUs: none",
         "    CPU: no limit",
