@@ -26,6 +26,9 @@ from longshore.core.types import (
 STABLE = timedelta(seconds=60)
 """A version that was ready for this long has a clean slate: its next failure counts as first."""
 
+GOES = "its containers go, after their last answers"
+"""What is said of a version that is to rest while something of it runs still."""
+
 _AT_REST = frozenset({State.ASLEEP, State.COLLECTED})
 
 LONGEST_BACKOFF = timedelta(minutes=5)
@@ -213,7 +216,7 @@ def _at_rest(seen: _Seen) -> VersionStatus:
             reason=f"{why}; its image was deleted from its registry",
             hint=bring_back(seen.record),
         )
-    return seen.status(State.ASLEEP, reason=seen.note)
+    return seen.status(State.ASLEEP, reason=GOES if seen.live else seen.note)
 
 
 def _at_work(seen: _Seen) -> VersionStatus:

@@ -7,15 +7,16 @@ import click
 from longshore.core.cli.client import Client
 from longshore.core.cli.options import (
     Target,
+    json_option,
     pass_client,
     platform_option,
     target_argument,
 )
-from longshore.core.cli.output import say
+from longshore.core.cli.output import print_json, say
 from longshore.core.cli.waiting import wait_until_ready
 from longshore.core.errors import InvalidInput
 from longshore.core.names import VersionKey
-from longshore.core.types import State
+from longshore.core.types import State, Wish
 
 
 @click.command()
@@ -61,9 +62,10 @@ def _ask(name: str, keys: list[str]) -> None:
 
 @click.command()
 @target_argument
+@json_option
 @platform_option
 @pass_client
-def sleep(client: Client, /, *, target: Target) -> None:
+def sleep(client: Client, /, *, target: Target, as_json: bool) -> None:
     """Stop a version's containers until somebody wakes or calls it.
 
     \b
@@ -71,17 +73,25 @@ def sleep(client: Client, /, *, target: Target) -> None:
       longshore sleep iris:1
     """
     key = target.key(client)
-    client.sleep(key)
-    say(f"{key} goes to sleep; its containers go within seconds, after their last answers.")
+    before = client.version(key)
+    record = client.sleep(key)
+    if as_json:
+        print_json(record)
+        return
+    if before.wish is Wish.SLEEP and not before.status.replicas:
+        say(f"{key} sleeps already.")
+    else:
+        say(f"{key} goes to sleep; its containers go within seconds, after their last answers.")
     say(f"Wake it: longshore wake {key}")
 
 
 @click.command()
 @target_argument
 @click.option("--wait/--no-wait", default=True, help="Wait until it is ready.  [default: wait]")
+@json_option
 @platform_option
 @pass_client
-def wake(client: Client, /, *, target: Target, wait: bool) -> None:
+def wake(client: Client, /, *, target: Target, wait: bool, as_json: bool) -> None:
     """Start a sleeping version.
 
     A failed one is started at once, instead of at its next try.
@@ -92,10 +102,14 @@ def wake(client: Client, /, *, target: Target, wait: bool) -> None:
     """
     key = target.key(client)
     before = client.version(key).status
-    client.wake(key)
-    if not wait:
+    woken = client.wake(key)
+    if wait:
+        woken = wait_until_ready(client, key, before)
+    if as_json:
+        print_json(woken)
+    elif not wait:
         say(f"{key} starts. Look: longshore show {key}")
-        return
-    woken = wait_until_ready(client, key, before)
-    ready = woken.status.state is State.READY
-    say(f"{key} is ready." if ready else f"{key} was put to sleep again.")
+    elif woken.status.state is State.READY:
+        say(f"{key} is ready.")
+    else:
+        say(f"{key} was put to sleep again.")

@@ -99,9 +99,10 @@ def _list(found: Collection) -> None:
 
 @click.command()
 @target_argument
+@json_option
 @platform_option
 @pass_client
-def pin(client: Client, /, *, target: Target) -> None:
+def pin(client: Client, /, *, target: Target, as_json: bool) -> None:
     """Let a version never be collected.
 
     \b
@@ -109,15 +110,19 @@ def pin(client: Client, /, *, target: Target) -> None:
       longshore pin iris:1
     """
     key = target.key(client)
-    client.pin(key, pinned=True)
-    say(f"{key} is pinned: it is never collected. Undo: longshore unpin {key}")
+    record = client.pin(key, pinned=True)
+    if as_json:
+        print_json(record)
+    else:
+        say(f"{key} is pinned: it is never collected. Undo: longshore unpin {key}")
 
 
 @click.command()
 @target_argument
+@json_option
 @platform_option
 @pass_client
-def unpin(client: Client, /, *, target: Target) -> None:
+def unpin(client: Client, /, *, target: Target, as_json: bool) -> None:
     """Let a version be collected when nobody calls it.
 
     \b
@@ -125,7 +130,10 @@ def unpin(client: Client, /, *, target: Target) -> None:
       longshore unpin iris:1
     """
     key = target.key(client)
-    if client.pin(key, pinned=False).wish is Wish.COLLECT:
+    record = client.pin(key, pinned=False)
+    if as_json:
+        print_json(record)
+    elif record.wish is Wish.COLLECT:
         say(f"{key} is not pinned any more; it is collected. Bring it back: longshore wake {key}")
-        return
-    say(f"{key} is collected when nobody calls it for its retention time.")
+    else:
+        say(f"{key} is collected when nobody calls it for its retention time.")

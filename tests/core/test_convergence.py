@@ -219,6 +219,16 @@ def test_a_sleeping_version_has_nothing_running() -> None:
     assert step(seen, None, wanted=0).action is Action.NONE
 
 
+@pytest.mark.parametrize("wish", [Wish.SLEEP, Wish.COLLECT])
+def test_what_is_still_to_go_is_told_apart_from_what_sleeps(wish: Wish) -> None:
+    seen = record(wish, state=State.READY)
+    going = step(seen, workload_status(replica()), wanted=0, busy=True).status
+    assert (going.state, going.replicas) == (State.ASLEEP, 1)
+    assert going.reason == "its containers go, after their last answers"
+    gone = step(record(wish, **going.model_dump()), None, wanted=0).status
+    assert "containers" not in gone.reason
+
+
 def test_what_is_kept_of_a_sleeping_version_stays_until_it_is_collected() -> None:
     kept = workload_status().model_copy(update={"kept": 1, "note": "frozen"})
     asleep = step(record(Wish.SLEEP, state=State.ASLEEP), kept, wanted=0)

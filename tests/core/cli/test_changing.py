@@ -1,7 +1,7 @@
 from parts.cli_program import Call
 from parts.management_api import StandIn
 
-from longshore.core.types import Wish
+from longshore.core.types import State, VersionRecord, Wish
 
 
 def test_a_version_is_deleted_without_asking(call: Call, api: StandIn) -> None:
@@ -52,3 +52,23 @@ def test_wake_without_waiting(call: Call, api: StandIn) -> None:
     call("sleep", "iris")
     assert "longshore show iris:1" in call("wake", "iris", "--no-wait").stdout
     assert api.records[key].wish is Wish.RUN
+
+
+def test_sleep_tells_what_sleeps_already(call: Call, api: StandIn) -> None:
+    key = api.add("iris", "1")
+    assert "goes to sleep" in call("sleep", "iris").stdout
+    assert "goes to sleep" in call("sleep", "iris").stdout, "its container is still there"
+    status = api.records[key].status.model_copy(update={"replicas": 0, "ready": 0})
+    api.records[key] = api.records[key].model_copy(update={"status": status})
+    said = call("sleep", "iris").stdout
+    assert said == "iris:1 sleeps already.\nWake it: longshore wake iris:1\n"
+
+
+def test_sleep_and_wake_for_programs(call: Call, api: StandIn) -> None:
+    key = api.add("iris", "1")
+    asleep = call("sleep", "iris", "--json").stdout
+    assert VersionRecord.model_validate_json(asleep).wish is Wish.SLEEP
+    started = VersionRecord.model_validate_json(call("wake", "iris", "--no-wait", "--json").stdout)
+    assert (started.wish, started.status) == (Wish.RUN, api.records[key].status)
+    awake = VersionRecord.model_validate_json(call("wake", "iris", "--json").stdout)
+    assert awake.status.state is State.READY

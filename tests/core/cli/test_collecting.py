@@ -9,7 +9,7 @@ from parts.management_api import Answer, Request, StandIn
 
 from longshore import VersionKey
 from longshore.core.collection import Collection, Verdict
-from longshore.core.types import Wish
+from longshore.core.types import VersionRecord, Wish
 
 OLD = Verdict(
     key=VersionKey("iris", "1"),
@@ -96,7 +96,10 @@ def test_pinning_and_unpinning(call: Call, api: StandIn) -> None:
     api.intercept = lambda each: Answer(body=record) if each.method == "POST" else None
     assert "is never collected" in call("pin", "iris").stdout
     assert "iris:1 is collected when" in call("unpin", "iris:1").stdout
-    paths = [each.path for each in api.asked("POST")]
+    for command in ("pin", "unpin"):
+        said = call(command, "iris", "--json").stdout
+        assert VersionRecord.model_validate_json(said) == api.records[key]
+    paths = [each.path for each in api.asked("POST")][:2]
     assert paths == [f"/api/models/iris/versions/1/{each}" for each in ("pin", "unpin")]
 
 
