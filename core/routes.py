@@ -4,6 +4,7 @@ A router keeps a table in memory, made of these values, and answers requests fro
 """
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from longshore.core.names import ModelName, VersionKey
@@ -19,6 +20,8 @@ class VersionRoute(Value):
     state: State
     reason: str = ""
     hint: str = ""
+    retry_at: datetime | None = None
+    """When a version that failed is tried again, where that is known."""
     coming: bool = False
     """Whether a replica may be expected where there is none, so that requests wait for it."""
     comes_back: bool = False

@@ -106,7 +106,7 @@ class Slot:
         if ejection.failed(replica, now) and len(version.replicas) > 1:
             version.meter.ejections += 1
             log.warning(
-                "replica %.12s of %s failed, and gets no request for %g s while others can",
+                "replica %s of %s failed, and gets no request for %g s while others can",
                 replica.endpoint.replica,
                 version.key,
                 replica.out_until - now,
@@ -166,8 +166,7 @@ def reserve(
                 raise Busy(version.key, len(replicas), limit)
         replica = pick(version, healthy or free, now)
     else:
-        route = version.route
-        raise NotReady(version.key, route.state, route.reason, route.hint)
+        raise NotReady(version.route, now)
     replica.in_flight += 1
     return replica
 

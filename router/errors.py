@@ -1,5 +1,6 @@
 """Why a request gets no answer from a model. Each error knows its status and what it tells."""
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import ClassVar, Literal
@@ -8,6 +9,7 @@ from pydantic import JsonValue
 
 from longshore.core.errors import LongshoreError
 from longshore.core.names import VersionKey
+from longshore.core.routes import VersionRoute
 from longshore.core.types import State
 
 Phase = Literal["connect", "first byte", "total"]
@@ -51,21 +53,26 @@ class RequestError(LongshoreError):
 
 
 class NotReady(RequestError):
-    """No replica of the version is ready."""
+    """No replica of the version is ready.
+
+    Args:
+        route: of the version.
+        now: seconds since the epoch.
+    """
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "not-ready"
     title = "The version is not ready"
 
-    def __init__(self, key: VersionKey, state: State, reason: str, hint: str) -> None:
-        retry_after = None if state in {State.FAILED, State.ASLEEP, State.COLLECTED} else 2
+    def __init__(self, route: VersionRoute, now: float) -> None:
+        key, state, reason = route.version.key, route.state, route.reason
         said = {State.READY: f"{key} has no replica", State.FAILED: f"{key} failed"}.get(
             state, f"{key} is {state.value}"
         )
         super().__init__(
             f"{said}: {reason}" if reason else f"{said} and cannot answer now",
-            hint=hint or _advice(key, state),
-            retry_after=retry_after,
+            hint=route.hint or _advice(key, state),
+            retry_after=_again(route, now),
             members={"model": key.name, "version": key.version, "state": state.value},
         )
         if reason:
@@ -168,7 +175,7 @@ class ReplicaFailed(RequestError):
     def __init__(self, key: VersionKey, replica: str, what: str, *, sent: bool = True) -> None:
         once = " The request may have reached the model, so Longshore did not send it again."
         super().__init__(
-            f"replica {replica[:12]} of {key} {what}",
+            f"replica {replica} of {key} {what}",
             hint=f"See its log: longshore logs {key}.{once if sent else ''}",
             members={"model": key.name, "version": key.version, "replica": replica},
         )
@@ -214,6 +221,18 @@ class NotSupported(RequestError):
     status = HTTPStatus.NOT_IMPLEMENTED
     slug = "not-supported"
     title = "Not supported"
+
+
+def _again(route: VersionRoute, now: float) -> int | None:
+    """Return after how many seconds it may be otherwise; None where somebody has to act first."""
+    match route.state:
+        case State.FAILED:
+            # Whoever comes as the next try begins hears at least how far that is.
+            return max(1, math.ceil(route.retry_at.timestamp() - now)) if route.retry_at else None
+        case State.ASLEEP | State.COLLECTED:
+            return None
+        case _:
+            return 2
 
 
 def _advice(key: VersionKey, state: State) -> str:

@@ -221,7 +221,7 @@ class Holding:
         if version.deleted:
             raise _deleted(version)
         if not may_wait(version) and not (version.replicas and unreached):
-            raise _not_ready(version) if unreached else why
+            raise NotReady(version.route, self.clock()) if unreached else why
         now = self.clock()
         if full := self._full(version, size):
             if unreached and version.replicas:
@@ -267,7 +267,7 @@ class Holding:
         queue = version.queue
         while queue and queue.waiting:
             if not may_wait(version):
-                self._end_all(queue, _not_ready(version))
+                self._end_all(queue, NotReady(version.route, self.clock()))
                 return
             try:
                 slot = Slot(self._table, version, in_turn=True, well=queue.well)
@@ -348,11 +348,6 @@ def may_wait(version: "RoutedVersion") -> bool:
         # Those who were held get their slots first; whoever comes meanwhile stands behind them.
         return version.queue is not None
     return version.route.coming
-
-
-def _not_ready(version: "RoutedVersion") -> NotReady:
-    route = version.route
-    return NotReady(version.key, route.state, route.reason, route.hint)
 
 
 def _deleted(version: "RoutedVersion") -> NotFound:

@@ -401,9 +401,13 @@ def _told_to_callers(sql: Connection, statuses: Mapping[VersionKey, VersionStatu
     for row in sql.execute(select(*columns).where(t.versions.c.model.in_(names))):
         new = statuses.get(VersionKey(row.model, row.version))
         old: VersionStatus = row.status
-        if new and (new.state, new.reason, new.hint) != (old.state, old.reason, old.hint):
+        if new and _told(new) != _told(old):
             return True
     return False
+
+
+def _told(status: VersionStatus) -> tuple[object, ...]:
+    return status.state, status.reason, status.hint, status.retry_at
 
 
 def _add_decisions(sql: Connection, version_id: int, decisions: Sequence[Decision]) -> None:

@@ -1,5 +1,7 @@
 """What routers are told of a version: may requests wait for it?"""
 
+from datetime import timedelta
+
 import pytest
 from examples_of import NOON, record
 from parts.routed import hooks_of
@@ -69,3 +71,19 @@ async def test_a_request_brings_back_only_what_can_be_pulled(image: ImageFate, c
     table = Table(hooks_of())
     await Publisher(table, wake_collected=True).publish([followed_route(model, {}, ())])
     assert table.version("iris", "1").route.coming == comes
+
+
+async def test_when_a_failed_version_is_tried_again_reaches_routers() -> None:
+    failed = record(state=State.FAILED, failures=1, retry_at=NOON)
+    later = record(state=State.FAILED, failures=1, retry_at=NOON + timedelta(seconds=8))
+    table = Table(hooks_of())
+    publisher = Publisher(table)
+    for one in (failed, later):
+        model = Model(name="iris", traffic=TrafficRule(), created_at=NOON, versions=(one,))
+        for route in (
+            route_of(model, {one.version.key: one.status}, {}, {}),
+            followed_route(model, {}, ()),
+        ):
+            assert route.versions[0].retry_at == one.status.retry_at
+            await publisher.publish([route])
+            assert table.version("iris", "1").route.retry_at == one.status.retry_at

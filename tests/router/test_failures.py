@@ -6,7 +6,7 @@ import logging
 import httpx
 import pytest
 from parts.problems import problem
-from parts.replica import Behaviour, Exchange, echo
+from parts.replica import Behaviour, Exchange, Replica, echo
 from parts.routed import Routed, model_route, route, until
 
 from longshore.core.names import VersionKey
@@ -61,6 +61,14 @@ async def test_a_replica_that_fails_before_its_answer_is_a_502(
     assert document["replica"] == replica.id
     assert "longshore logs iris:1" in document["hint"]
     assert len(replica.requests) == 1
+
+
+async def test_a_502_names_the_replica_as_its_engine_does(router: Routed) -> None:
+    replica = Replica(ends_without_a_word, id="longshore-iris-1-x7k2")
+    async with replica.running():
+        await router.table.update(model_route(route(replica)))
+        document = problem(await router.predict(), 502, "replica-failed")
+    assert "replica longshore-iris-1-x7k2 of iris:1 " in document["detail"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from examples_of import NOON
 from parts.replica import Replica
 from parts.routed import hooks_of, model_route, route
 
@@ -326,3 +327,15 @@ async def test_a_number_registered_anew_starts_from_nothing(table: Table) -> Non
     )
     await table.update(model_route(again))
     assert table.load(IRIS).last_answer_at is None
+
+
+@pytest.mark.parametrize(("ahead", "retry_after"), [(7.2, "8"), (0, "1"), (-60, "1")])
+async def test_a_failed_version_tells_when_it_is_tried_again(
+    ahead: float, retry_after: str
+) -> None:
+    table = Table(hooks_of(), clock=lambda: NOON.timestamp() - ahead)
+    failed = route(state=State.FAILED, reason="the reason").model_copy(update={"retry_at": NOON})
+    await table.update(model_route(failed))
+    with pytest.raises(NotReady) as caught:
+        Slot(table, table.choose("iris"))
+    assert caught.value.headers["retry-after"] == retry_after

@@ -128,6 +128,9 @@ async def test_the_revision_grows_with_what_routers_read_and_with_nothing_else(
     assert not await grew(), "callers are told nothing of progress"
     await registry.save_status({IRIS: pulling.model_copy(update={"reason": "slow"})})
     assert await grew()
+    tried = pulling.model_copy(update={"reason": "slow", "retry_at": examples_of.NOON})
+    await registry.save_status({IRIS: tried})
+    assert await grew(), "callers are told when to come again"
     await take(registry, "first")
     assert not await grew()
     await registry.delete_version(IRIS)
