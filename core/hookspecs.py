@@ -257,7 +257,7 @@ def longshore_authenticate(
 
 @hookspec
 def longshore_on_event(event: "Event") -> "None | Awaitable[None]":
-    """Learn that something happened: a registration, a start, a failure; may be async.
+    """Learn that something happened: a registration, a start, a scaling, a failure; may be async.
 
     :param event: what, to which version, when (UTC).
     """

@@ -14,7 +14,7 @@ from longshore.core.words.text import moment
 
 _NOTHING = "none"
 _MEBIBYTES = "_mib"
-_MOMENTS = frozenset({"last_request_at", "last_answer_at", "last_used"})
+_AT = "_at"
 _INPUTS = {
     "recent": f"average over {RECENT:g} s",
     "average": f"average over {AVERAGE:g} s",
@@ -37,8 +37,8 @@ def inputs_of(decision: Decision, zone: tzinfo | None = None) -> str:
 
 def _input(name: str, value: JsonValue, zone: tzinfo | None) -> tuple[str, str]:
     """Return what an input is called, and what it was; times by a clock, numbers with units."""
-    if name in _MOMENTS:
-        return name.removesuffix("_at").replace("_", " "), _moment(value, zone)
+    if name.endswith(_AT) or name == "last_used":
+        return name.removesuffix(_AT).replace("_", " "), _moment(value, zone)
     name, text = _with_unit(name, value)
     return _INPUTS.get(name, name), text
 
