@@ -35,7 +35,7 @@ from longshore.core.words.events import EVENTS, event_row
 from longshore.core.words.fields import Field, told
 from longshore.core.words.loads import called, load_of, traffic_of
 from longshore.core.words.plan import plan_lines
-from longshore.core.words.text import age, harmless, short_digests
+from longshore.core.words.text import age, harmless, moment, short_digests
 from longshore.core.words.traffic import rule_lines, weight_rows
 from longshore.core.words.versions import content_of, why_of
 from longshore.router.management import Force, Name, Number, known_version, new_version
@@ -85,6 +85,7 @@ class Said(Value):
 
     hook: Text
     plugin: Text
+    when: str
     outcome: Cells
     inputs: Text
     why: Text
@@ -231,7 +232,7 @@ def page_routes(platform: Platform, table: Table) -> APIRouter:
             plan=plan_lines(placement),
             warnings=_warnings(placement),
             content=told(content_of(record, wakes, zone)),
-            decisions=tuple(map(_said, decisions)),
+            decisions=tuple(_said(each, zone) for each in decisions),
             events=_events(events, zone),
             traffic=_traffic(model),
             can=_can(record),
@@ -284,12 +285,13 @@ def _row(model: Model, record: VersionRecord, load: Load, woken: float | None, s
     )
 
 
-def _said(decision: Decision) -> Said:
+def _said(decision: Decision, zone: tzinfo) -> Said:
     return Said(
         hook=decision.hook,
         plugin=decision.plugin,
+        when=moment(decision.at, zone),
         outcome=tuple(outcome_of(decision)),
-        inputs=inputs_of(decision),
+        inputs=inputs_of(decision, zone),
         why=short_digests(decision.why),
     )
 

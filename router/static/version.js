@@ -116,7 +116,7 @@ function glance(told, status) {
 
 function decision(told) {
   return h("li", {},
-    h("p", {}, h("strong", {}, told.hook), ` by ${told.plugin}`),
+    h("p", {}, h("strong", {}, told.hook), ` by ${told.plugin}, ${told.when}`),
     told.outcome.map((line) => h("p", {}, line)),
     told.inputs ? h("p", { class: "quiet" }, `from: ${told.inputs}`) : null,
     told.why ? h("p", { class: "quiet" }, `why: ${told.why}`) : null);

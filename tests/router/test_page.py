@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from parts.cli_program import PROGRAM, environment
@@ -15,11 +16,12 @@ from parts.routed import Routed, routed
 
 from longshore.core.names import VersionKey
 from longshore.core.types import Collected, Shadow, State, TrafficRule, VersionStatus, utc_now
+from longshore.core.words.text import moment
 from longshore.plugins import api_keys
 
 IRIS = VersionKey("iris", "1")
 SPEC = {"image": "localhost:5001/iris:1"}
-AROUND = {"show": r": ", "explain": r" by ", "events": r"  +"}
+AROUND = {"show": r": ", "explain": r" by |, (?=\d{4}-)", "events": r"  +"}
 """What stands between things that are apart on the page."""
 RULE = TrafficRule(weights={"1": 9, "2": 1}, shadow=Shadow(version="2", percent=25))
 
@@ -197,6 +199,16 @@ async def test_what_makes_no_difference_is_not_offered(router: Routed) -> None:
     collected = Collected(at=utc_now(), why="a test")
     await router.platform._registry.collect(IRIS, collected)  # noqa: SLF001
     assert (await shown(router))["can"] == ["wake", "delete"]
+
+
+async def test_decisions_are_dated_by_the_readers_clock(router: Routed) -> None:
+    await register(router)
+    await router.platform.sleep(IRIS)
+    slept = (await router.registry.decisions(IRIS))[-1]
+    told = (await shown(router, "Asia/Tokyo"))["decisions"][-1]
+    assert (told["hook"], told["plugin"]) == ("wish", "user")
+    assert told["when"] == moment(slept.at, ZoneInfo("Asia/Tokyo"))
+    assert told["when"].endswith(" JST")
 
 
 async def test_an_unknown_clock_is_no_reason_to_tell_nothing(router: Routed) -> None:

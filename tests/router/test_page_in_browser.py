@@ -107,7 +107,12 @@ async def test_a_version_tells_all_and_does_what_it_is_told(router: Routed, page
     assert await page.get("document.activeElement.id") == "main"
     assert await page.get("document.title") == "iris:1 - Longshore"
     everything = await page.get("document.getElementById('main').textContent")
-    for each in ("MODEL_SIZE=small", "localhost:5001/iris@sha256:", "longshore_plan_hardware"):
+    for each in (
+        "MODEL_SIZE=small",
+        "localhost:5001/iris@sha256:",
+        "longshore_plan_hardware",
+        " JST",
+    ):
         assert each in everything
 
     await page.click("[data-call=sleep]")
@@ -129,7 +134,7 @@ async def test_a_version_tells_all_and_does_what_it_is_told(router: Routed, page
     await page.says("ready", "h1")
     await page.says("at the 95th percentile")
     [wake] = await router.registry.wakes(IRIS)
-    tokyo = f"{(wake.asked_at.hour + 9) % 24:02}:{wake.asked_at:%M:%S}: ready after"
+    tokyo = f"{(wake.asked_at.hour + 9) % 24:02}:{wake.asked_at:%M:%S} JST: ready after"
     assert tokyo in await page.text(".ledger")
 
     await page.click("[data-key=events] summary")

@@ -79,8 +79,22 @@ def test_a_thousand_requests_to_a_sleeping_version_start_it_once(up: Up, behave:
     assert moments == sorted(moments, key=str)
     assert found["lost"] == 0
     decisions = up.json("explain", "behave:1")["decisions"]
-    [woken] = [each for each in decisions if each["hook"] == "wish"]
-    assert (woken["outcome"], woken["inputs"]["held"] >= 1) == ("run", True)
+    slept, woken = [each for each in decisions if each["hook"] == "wish"]
+    assert (slept["plugin"], slept["outcome"], slept["inputs"]["held"]) == ("user", "sleep", 0)
+    assert (woken["plugin"], woken["outcome"]) == ("core", "run")
+    assert woken["inputs"]["held"] >= 1
+
+
+def test_the_first_scaling_after_a_wake_is_explained(up: Up, behave: str) -> None:
+    slow = ("--env", "START_DELAY=2")
+    up.run("register", "behave", "1", behave, *OPTIONS, "0", "--max", "4", "--target", "4", *slow)
+    asleep(up)
+    assert burst(up, 60) == {200: 60}
+    decisions = up.json("explain", "behave:1")["decisions"]
+    scaled = [each for each in decisions if each["hook"] == "longshore_scale"]
+    assert scaled, "from the one that a wake begins with to all of them"
+    assert (scaled[0]["inputs"]["before"], scaled[-1]["outcome"]) == (1, 4)
+    assert "scaled" in [each["kind"] for each in up.json("events", "behave:1")["events"]]
 
 
 def test_an_idle_version_sleeps_and_the_next_request_is_answered(up: Up, behave: str) -> None:
