@@ -35,7 +35,7 @@ _TABLES = {
 }
 
 TIME = Checked("SECONDS", seconds)
-"""Also with a unit: ``10m``."""
+"""Seconds, or what names its unit: ``10m``."""
 
 _TOGETHER = {"scaling": "--min and --max", "resources": "--gpu and --gpu-memory"}
 """Options of which one is wrong beside the other."""
@@ -197,7 +197,8 @@ def register(
     """Register a version of a model, and have it served.
 
     IMAGE is where the image is, as docker pull takes it. What it means now, its digest, is what
-    runs from then on. A version never changes: registering the same again does nothing.
+    runs from then on. A version never changes: registering the same again does nothing. Times are
+    in seconds, or in the unit that they name: 90s, 10m, 2h, 1d.
 
     \b
     Examples:
@@ -241,7 +242,7 @@ def build_spec(options: dict[str, Any]) -> VersionSpec:
                 hint = f"--{option.replace('_', '-')}"
                 raise click.BadParameter(f"{what} is set twice", param_hint=hint)
     if "warm" in given and given.get("min", 1):
-        raise click.UsageError("--warm needs --min 0: no other version ever sleeps")
+        raise click.UsageError("--warm needs --min 0: no other version sleeps by itself")
     if given.get("min", 0) > 1:
         given.setdefault("max", given["min"])
     content = {
