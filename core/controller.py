@@ -203,6 +203,7 @@ class Controller:
         """Begin to act, by a full pass at once; or cease to, in the midst of whatever is done."""
         self._led_since = self._now()
         self._recording.leadership_changed()
+        self.ledger.leadership_changed()
         if not self._leadership.leads:
             self._acting.drop_all()
             self._work.clear()
@@ -241,13 +242,15 @@ class Controller:
         self._woken.clear()
         world = await self._looking.look(self._acting.still_removing)
         anew = self._let_go(world.known)
+        self.ledger.forget(anew)
+        await self.ledger.read(world.known, began)
         world.sort(anew)
         for model in world.models:
             for record in model.versions:
                 await self._decide(world, record)
         statuses = {key: step.status for key, (_, step) in world.steps.items()}
         await self._publisher.publish(
-            route_of(model, statuses, world.have, world.wanted, self.ledger.expected)
+            route_of(model, statuses, world.have, world.wanted, self.ledger)
             for model in world.models
         )
         await self._recording.read_earlier_loads()
@@ -304,9 +307,11 @@ class Controller:
             world.steps[key] = record, _not_taken(Step(record.status), name, world.away[name])
             return
         if name not in self._backends:
-            status = record.status.model_copy(
+            was = record.status
+            status = was.model_copy(
                 update={
                     "state": State.FAILED,
+                    "since": was.since if was.state is State.FAILED else self._now(),
                     "reason": f"no enabled plugin offers the backend {name!r}",
                     "hint": "Enable it in plugins.toml, or register a version for another one.",
                 }

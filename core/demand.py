@@ -104,7 +104,12 @@ class Demand:
             return
         if record.collected and not record.collected.comes_back:
             return
-        since = load.holds.since if load.holds else self._now()
+        now, status = self._now(), record.status
+        # The clock of a router may be ahead of this one.
+        since = min(load.holds.since, now) if load.holds else now
+        if status.state in {State.ASLEEP, State.COLLECTED}:
+            # Who has waited for longer did so for another wake.
+            since = max(since, status.since)
         was = "slept" if record.wish is Wish.SLEEP else "was collected"
         reason = f"a request came while it {was}"
         await self._registry.set_wish(key, Wish.RUN, reason, at=since)
@@ -151,8 +156,6 @@ class Demand:
                     await self._wish(key, Wish.RUN, seen, wake.why, plugin=wake.plugin)
                     wrote = True
                 continue
-            if record.status.state is State.ASLEEP:
-                await self._ledger.begin(key)
             since = self._since()
             if load is None or since is None:
                 continue

@@ -19,7 +19,7 @@ from longshore.core.names import VersionKey
 from longshore.core.protocols import Backend, Registry
 from longshore.core.publishing import Publisher, followed_route
 from longshore.core.types import Endpoint, Model, Version
-from longshore.core.wake_times import WakeTimes
+from longshore.core.wake_times import FollowedWakes
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Following:
         self._sources = sources
         self._publisher = publisher
         self._retiring = retiring
-        self._wake_times = WakeTimes(registry)
+        self._wakes = FollowedWakes(registry)
         self._revision: int | None = None
         self._models: Sequence[Model] | None = None
         self._endpoints: dict[str, Endpoints] = {}
@@ -128,8 +128,7 @@ class Following:
                 self._endpoints[name] = await source(versions)
         retiring = dict(self._retiring())
         await self._publisher.publish(
-            followed_route(model, self._endpoints, retiring, self._wake_times.expected)
-            for model in models
+            followed_route(model, self._endpoints, retiring, self._wakes) for model in models
         )
         self.applied = retiring
 
@@ -165,7 +164,7 @@ class Following:
                 # What changes in between is read twice.
                 self._models = await self._registry.models()
                 versions = (each for model in self._models for each in model.versions)
-                await self._wake_times.read([each.version.key for each in versions])
+                await self._wakes.read([each.version.key for each in versions])
                 self._revision = revision
         if self._models is None:
             raise Unavailable("the models cannot be read from the database yet")

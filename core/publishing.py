@@ -1,6 +1,8 @@
 """Telling routers where requests go: from what a pass found to the route table."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Protocol
 
 from longshore.core.convergence import endpoints_of, surplus
 from longshore.core.names import VersionKey
@@ -19,12 +21,33 @@ ON_THE_WAY = frozenset({State.ASLEEP, State.PENDING, State.PULLING, State.STARTI
 """In these states a version has a replica soon, or as soon as somebody asks for it."""
 
 
+class KnowsWakes(Protocol):
+    """What is known of the wakes of all versions."""
+
+    def expected(self, key: VersionKey) -> float | None:
+        """Return how many seconds the next wake of a version should take; None if unknown."""
+
+    def woken_at(self, key: VersionKey) -> datetime | None:
+        """Return when the wake of a version was asked for that is under way; None if none is."""
+
+
+class _NothingKnown:
+    def expected(self, _: VersionKey) -> float | None:
+        return None
+
+    def woken_at(self, _: VersionKey) -> datetime | None:
+        return None
+
+
+NOTHING_KNOWN: KnowsWakes = _NothingKnown()
+
+
 def route_of(
     model: Model,
     statuses: Mapping[VersionKey, VersionStatus],
     have: Mapping[VersionKey, WorkloadStatus],
     wanted: Mapping[VersionKey, int],
-    wake_seconds: Callable[[VersionKey], float | None] = lambda _: None,
+    wakes: KnowsWakes = NOTHING_KNOWN,
 ) -> ModelRoute:
     """Return the routes of a model.
 
@@ -35,7 +58,7 @@ def route_of(
         statuses: what each version was found to be.
         have: what runs of each.
         wanted: how many replicas each should have, where that is known.
-        wake_seconds: tells how long the next wake of each should take.
+        wakes: what is known of each version's.
     """
     return ModelRoute(
         name=model.name,
@@ -46,7 +69,7 @@ def route_of(
                 statuses[record.version.key],
                 have.get(record.version.key),
                 wanted.get(record.version.key),
-                wake_seconds(record.version.key),
+                wakes,
             )
             for record in model.versions
         ),
@@ -57,7 +80,7 @@ def followed_route(
     model: Model,
     endpoints: Mapping[str, Mapping[VersionKey, tuple[Endpoint, ...]]],
     retiring: Collection[str],
-    wake_seconds: Callable[[VersionKey], float | None] = lambda _: None,
+    wakes: KnowsWakes = NOTHING_KNOWN,
 ) -> ModelRoute:
     """Return the routes of a model where another process leads.
 
@@ -65,7 +88,7 @@ def followed_route(
         model: with its versions, and what the leader found them to be.
         endpoints: ready replicas, by backend and version.
         retiring: replicas that are to go, by their ids.
-        wake_seconds: tells how long the next wake of each should take.
+        wakes: what is known of each version's.
     """
 
     def ready(record: VersionRecord) -> tuple[Endpoint, ...]:
@@ -88,7 +111,8 @@ def followed_route(
                 retry_at=record.status.retry_at,
                 coming=_is_coming(record, record.status),
                 comes_back=_comes_back(record),
-                wake_seconds=wake_seconds(record.version.key),
+                wake_seconds=wakes.expected(record.version.key),
+                woken_at=wakes.woken_at(record.version.key),
             )
             for record in model.versions
         ),
@@ -100,7 +124,7 @@ def _version_route(
     status: VersionStatus,
     have: WorkloadStatus | None,
     wanted: int | None,
-    wake_seconds: float | None,
+    wakes: KnowsWakes,
 ) -> VersionRoute:
     if record.wish is not Wish.RUN:
         wanted = 0
@@ -117,7 +141,8 @@ def _version_route(
         retry_at=status.retry_at,
         coming=_is_coming(record, status),
         comes_back=_comes_back(record),
-        wake_seconds=wake_seconds,
+        wake_seconds=wakes.expected(record.version.key),
+        woken_at=wakes.woken_at(record.version.key),
     )
 
 
@@ -178,6 +203,7 @@ class Publisher:
                         each.retry_at,
                         each.coming,
                         each.wake_seconds,
+                        each.woken_at,
                         each.endpoints,
                     )
                     for each in route.versions

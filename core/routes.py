@@ -28,6 +28,8 @@ class VersionRoute(Value):
     """Whether it is collected, and can be brought back."""
     wake_seconds: float | None = None
     """How long a wake takes, by those that are known; None where none is."""
+    woken_at: datetime | None = None
+    """When the wake was asked for that is under way; None where none is."""
 
 
 class ModelRoute(Value):

@@ -90,13 +90,17 @@ class Registry(Protocol):
     async def set_wish(
         self, key: VersionKey, wish: Wish, reason: str, at: datetime | None = None
     ) -> None:
-        """Say what should become of a version; waking a sleeping one opens a line in the ledger.
+        """Say what should become of a version.
+
+        Waking a sleeping one opens a line in the ledger, and letting one sleep that is being woken
+        ends its line as broken off, for that reason.
 
         Args:
             key: the version.
             wish: what should become of it.
             reason: why, one sentence.
-            at: when it was asked for; now if left out.
+            at: when a wake was asked for; now if left out. It is never before the end of the
+                version's last one.
 
         Raises:
             NotFound: there is no such version.
@@ -127,7 +131,8 @@ class Registry(Protocol):
     ) -> None:
         """Write what the controller found; versions that are gone meanwhile are passed over.
 
-        A status of state ``ready`` closes the version's open wakes.
+        A status of state ``ready`` or ``failed`` ends the version's open wake, unless it failed
+        before that was asked for.
 
         Args:
             statuses: by version.
@@ -172,6 +177,12 @@ class Registry(Protocol):
     async def wakes(self, key: VersionKey, limit: int = 100) -> Sequence[Wake]:
         """Return the newest wakes of a version, oldest of them first."""
 
+    async def open_wakes(self) -> Mapping[VersionKey, Wake]:
+        """Return the wakes that are neither ready nor ended: of each version the newest, or none.
+
+        It costs next to nothing to ask.
+        """
+
     async def wake_times(
         self, since: datetime | None = None, limit: int = 100
     ) -> Mapping[VersionKey, Mapping[datetime, float]]:
@@ -211,10 +222,11 @@ class Registry(Protocol):
         the state, the reason and the hint. It costs next to nothing to ask.
         """
 
-    async def save_wake(self, wake: Wake) -> None:
-        """Write what became of a wake, known by its version and by when it was asked for.
+    async def save_wakes(self, wakes: Sequence[Wake]) -> None:
+        """Write how far wakes have come, each known by its version and by when it was asked for.
 
-        If there is none, because the version is gone, return silently.
+        What ended one is not written here, and one that ended is not made ready. Those whose
+        version is gone are passed over.
         """
 
 

@@ -183,6 +183,12 @@ class Wake(Value):
     started_at: datetime | None = None
     """When its first container started."""
     ready_at: datetime | None = None
+    ended_at: datetime | None = None
+    """When it came to an end without readiness: it failed, or was broken off. Of ``ready_at`` and
+    this at most one is set."""
+    failed: bool = False
+    """Whether a start failed; otherwise what ended was broken off, as it was to sleep again."""
+    why_ended: str = ""
     first_byte_at: datetime | None = None
     """When the first of the requests that were held began to be answered."""
     held: int = 0

@@ -147,6 +147,8 @@ class HoldsSeen(Value):
     held: int
     longest: float
     """Seconds that one was held at most, of those that are so no more."""
+    until: datetime | None = None
+    """When none was left; None while some are held."""
     first_byte_at: datetime | None = None
     """When the first of their answers began."""
     lost: int = 0

@@ -1,18 +1,23 @@
 """A version as people read it: in one row, and all that is known of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
-from longshore.core.ledger import durations, percentile
+from longshore.core.names import VersionKey
 from longshore.core.quantities import DAY, exactly
 from longshore.core.types import Model, VersionRecord, VersionSpec, VersionStatus, Wake, utc_now
+from longshore.core.wake_times import durations, percentile
 from longshore.core.windows import next_after, open_at
 from longshore.core.words.plan import plan_rows, scheduler_rows
 from longshore.core.words.text import age, moment, progress
 
 MODELS = ("MODEL", "VERSION", "STATE", "READY", "IMAGE", "AGE", "REASON")
 """Headings of a table of versions."""
+
+
+WAKES_TOLD = 10
+"""Of a version's wakes, so many of the newest are told one by one."""
 
 
 def version_row(model: Model, record: VersionRecord) -> tuple[str, ...]:
@@ -74,7 +79,11 @@ def content_of(
             "rules": [f"{each.rule}: {each.outcome} ({each.evidence})" for each in plan.verdicts],
             "warnings": list(plan.warnings),
         },
-        "wakes": [*_percentiles(wakes), *(_wake(each, zone) for each in wakes)],
+        "wakes": [
+            *_percentiles(wakes),
+            *_earlier(version.key, len(wakes) - WAKES_TOLD),
+            *(_wake(each, zone) for each in wakes[-WAKES_TOLD:]),
+        ],
         "registered": moment(version.created_at, zone),
     }
 
@@ -96,6 +105,12 @@ def _or_never(seconds: float) -> str:
     return exactly(seconds) if seconds else "never"
 
 
+def wake_seconds(wakes: Sequence[Wake]) -> Mapping[str, float | None]:
+    """Return what wakes took until readiness, in seconds; None where none came to it."""
+    took = durations(wakes)
+    return {"p50": percentile(took, 0.5), "p95": percentile(took, 0.95)}
+
+
 def _warm(record: VersionRecord, zone: tzinfo | None) -> dict[str, str]:
     """Tell until when a version is kept warm, or when it will be."""
     windows, now = record.version.spec.scaling.warm, utc_now()
@@ -107,10 +122,17 @@ def _warm(record: VersionRecord, zone: tzinfo | None) -> dict[str, str]:
 
 
 def _percentiles(wakes: Sequence[Wake]) -> Iterator[str]:
-    took = durations(wakes)
-    half, most = percentile(took, 0.5), percentile(took, 0.95)
-    if half is not None and most is not None:
-        yield f"ready after {half:.1f} s at the median, {most:.1f} s at the 95th percentile"
+    took = wake_seconds(wakes)
+    if took["p50"] is not None:
+        yield (
+            f"ready after {took['p50']:.1f} s at the median, {took['p95']:.1f} s at the "
+            "95th percentile"
+        )
+
+
+def _earlier(key: VersionKey, count: int) -> Iterator[str]:
+    if count > 0:
+        yield f"and {count} earlier ones: longshore show {key} --json"
 
 
 def _wake(wake: Wake, zone: tzinfo | None) -> str:
@@ -119,7 +141,12 @@ def _wake(wake: Wake, zone: tzinfo | None) -> str:
     def after(when: datetime | None) -> str:
         return f"{(when - wake.asked_at).total_seconds():.2f} s" if when else ""
 
-    told = f"ready after {after(wake.ready_at)}" if wake.ready_at else "not ready yet"
+    if wake.ready_at:
+        told = f"ready after {after(wake.ready_at)}"
+    elif wake.ended_at:
+        told = f"{'failed' if wake.failed else 'broken off'} after {after(wake.ended_at)}"
+    else:
+        told = "not ready yet"
     phases = {
         "asked of the backend": wake.applied_at,
         "scheduled": wake.scheduled_at,
@@ -130,6 +157,8 @@ def _wake(wake: Wake, zone: tzinfo | None) -> str:
     passed = ", ".join(f"{name} {after(when)}" for name, when in phases.items() if when)
     if passed:
         told += f" ({passed})"
+    if wake.why_ended:
+        told += f": {wake.why_ended}"
     if wake.held:
         told += f"; {wake.held} held, {wake.longest_hold:.2f} s at most, {wake.lost} lost"
     return f"{moment(wake.asked_at, zone)}: {told}; {wake.reason}"

@@ -182,24 +182,28 @@ class SqlRegistry(Registry):
         reason: str,
         at: datetime | None = None,
     ) -> None:
-        """Write the wish alone, and a line of the ledger where somebody is woken."""
-        found = sql.execute(select(t.versions.c.id, t.versions.c.wish).where(*rows.of_key(key)))
-        row = found.one_or_none()
-        if not row:
+        """Write the wish alone, and in the ledger who is woken, or is to be so no more."""
+        id_ = rows.version_id(sql, key)
+        if id_ is None:
             raise rows.no_version(sql, key)
-        if row.wish == wish:
+        # Of two at once that wish the same, the second changes nothing.
+        another = t.versions.c.id == id_, t.versions.c.wish != wish
+        change = update(t.versions).where(*another).values(wish=wish, collected=None)
+        if not sql.execute(change).rowcount:
             return
-        sql.execute(
-            update(t.versions).where(t.versions.c.id == row.id).values(wish=wish, collected=None)
-        )
         _routers_must_read(sql)
         if wish is Wish.RUN:
-            wakes.begin(sql, row.id, at or utc_now(), reason)
+            wakes.begin(sql, id_, at or utc_now(), reason)
+        else:
+            wakes.break_off(sql, id_, utc_now(), reason)
 
     @writes
     def collect(self, sql: Connection, key: VersionKey, collected: Collected) -> None:
         """Write the wish, and why."""
         collected_rows.begin(sql, key, collected)
+        id_ = rows.version_id(sql, key)
+        if id_ is not None:
+            wakes.break_off(sql, id_, utc_now(), collected.why)
         _routers_must_read(sql)
 
     @writes
@@ -227,7 +231,7 @@ class SqlRegistry(Registry):
         *,
         epoch: int | None = None,
     ) -> None:
-        """Write the statuses alone, and when the woken became ready."""
+        """Write the statuses alone, and what became of the woken."""
         if not statuses:
             return
         leases.check(sql, epoch)
@@ -355,10 +359,16 @@ class SqlRegistry(Registry):
         """Return how long each wake took; none of a version that is gone."""
         return wakes.times(sql, since, limit)
 
+    @reads
+    def open_wakes(self, sql: Connection) -> Mapping[VersionKey, Wake]:
+        """Return the lines of the ledger that are open, by an index that has no others."""
+        return wakes.under_way(sql)
+
     @writes
-    def save_wake(self, sql: Connection, wake: Wake) -> None:
-        """Overwrite a line of the ledger."""
-        wakes.save(sql, wake)
+    def save_wakes(self, sql: Connection, lines: Sequence[Wake]) -> None:
+        """Write lines of the ledger, but for their ends."""
+        for wake in lines:
+            wakes.save(sql, wake)
 
     @writes
     def take_lease(

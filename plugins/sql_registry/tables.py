@@ -15,7 +15,9 @@ from sqlalchemy import (
     MetaData,
     Table,
     UniqueConstraint,
+    and_,
     false,
+    text,
 )
 
 from longshore.core.types import (
@@ -183,18 +185,25 @@ wakes = Table(
     Column("image_at", Moment),
     Column("started_at", Moment),
     Column("ready_at", Moment),
+    Column("ended_at", Moment, comment="When it failed or was broken off."),
+    Column("failed", Boolean, nullable=False, server_default=false()),
+    Column("why_ended", Words, nullable=False, server_default=text("''")),
     Column("first_byte_at", Moment),
     Column("held", Integer, nullable=False, server_default="0"),
     Column("longest_hold", Double, nullable=False, server_default="0"),
     Column("lost", Integer, nullable=False, server_default="0"),
     Column("reason", Words, nullable=False),
 )
+open_wakes = and_(wakes.c.ready_at.is_(None), wakes.c.ended_at.is_(None))
+"""The condition by which a wake is under way."""
 Index(None, wakes.c.version_id, wakes.c.id)
+# Of a version, only the newest may be open.
 Index(
     "ix_wakes_open",
     wakes.c.version_id,
-    sqlite_where=wakes.c.ready_at.is_(None),
-    postgresql_where=wakes.c.ready_at.is_(None),
+    unique=True,
+    sqlite_where=open_wakes,
+    postgresql_where=open_wakes,
 )
 
 events = Table(

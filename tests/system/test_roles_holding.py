@@ -160,7 +160,7 @@ async def test_a_router_tells_those_whom_it_refuses_how_long_a_wake_takes(
     await world.registry.set_wish(IRIS, Wish.RUN, "test", at=now - timedelta(hours=1))
     [wake] = await world.registry.wakes(IRIS)
     took = {"ready_at": wake.asked_at + timedelta(seconds=300)}
-    await world.registry.save_wake(wake.model_copy(update=took))
+    await world.registry.save_wakes([wake.model_copy(update=took)])
     await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
     (world.directory / "shared" / "booting").touch()
     await world.started("controller")

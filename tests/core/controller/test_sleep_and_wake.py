@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -153,6 +153,131 @@ async def test_a_version_is_kept_warm_in_its_time(world: World) -> None:
     await world.registry.set_wish(IRIS, Wish.SLEEP, "a user's")
     assert await after(5) is State.ASLEEP
     assert [each.held for each in await world.registry.wakes(IRIS)] == [0, 0]
+
+
+async def test_a_wake_by_hand_is_followed_from_its_beginning(world: World) -> None:
+    await asleep(world)
+    await world.registry.set_wish(IRIS, Wish.RUN, "woken by a user", at=NOON)
+    world.clock.forward(1)
+    await world.passes(1)
+    route = world.table.version("iris", "1").route
+    assert route.woken_at == NOON
+    world.clock.forward(2)
+    await world.passes(3)
+    [wake] = await world.registry.wakes(IRIS)
+    assert wake.applied_at == NOON + timedelta(seconds=1)
+    assert wake.ready_at == NOON + timedelta(seconds=3)
+    assert world.table.version("iris", "1").route.woken_at is None
+    assert world.table.version("iris", "1").route.wake_seconds == 3
+
+
+async def test_one_that_is_woken_before_anybody_saw_it_sleep_was_ready_all_the_while(
+    world: World,
+) -> None:
+    await world.registry.add_version(version(scaling={"min": 0}), [])
+    await world.passes(3)
+    world.clock.forward(60)
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "a user's")
+    await world.registry.set_wish(IRIS, Wish.RUN, "a user's", at=world.clock())
+    await world.passes(2)
+    [wake] = await world.registry.wakes(IRIS)
+    assert wake.ready_at == wake.asked_at
+    assert await world.registry.open_wakes() == {}
+
+
+async def test_a_controller_knows_how_long_wakes_took_before_its_start(world: World) -> None:
+    await asleep(world)
+    await world.registry.set_wish(IRIS, Wish.RUN, "woken by a user", at=NOON)
+    world.clock.forward(40)
+    await world.passes(3)
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "a user's")
+    world.controller = world.new_controller()
+    await world.passes(1)
+    assert world.table.version("iris", "1").route.wake_seconds == 40
+
+
+async def test_a_version_is_warm_in_time_also_after_a_restart(world: World) -> None:
+    """Its wakes take 40 s, so that it is woken 40 s before."""
+    scaling = {"min": 0, "idle": 600, "warm": ["thu 13:00-14:00 UTC"]}
+    await world.registry.add_version(version(scaling=scaling), [])
+    await world.passes(3)
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "a user's")
+    await world.passes(3)
+    await world.registry.set_wish(IRIS, Wish.RUN, "a user's", at=NOON)
+    world.clock.forward(40)
+    await world.passes(3)
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "a user's")
+    await world.passes(3)
+    world.controller = world.new_controller()
+    world.clock.time = NOON + timedelta(minutes=59, seconds=15)
+    await world.passes(4)
+    assert (await world.status()).state is State.ASLEEP
+    world.clock.forward(10)
+    await world.passes(4)
+    assert (await world.status()).state is State.READY
+
+
+async def test_a_wake_that_is_broken_off_tells_why_and_counts_for_nothing(world: World) -> None:
+    await asleep(world)
+    world.backend.slow = 3600
+    await world.registry.set_wish(IRIS, Wish.RUN, "woken by a user", at=NOON)
+    await world.passes(1)
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "put to sleep by a user")
+    await world.passes(1)
+    assert world.table.version("iris", "1").route.woken_at is None
+    world.backend.slow = 0
+    world.controller = world.new_controller()
+    await world.passes(3)
+    world.clock.forward(30)
+    await world.registry.set_wish(IRIS, Wish.RUN, "woken by a user")
+    await world.passes(4)
+    first, second = await world.registry.wakes(IRIS)
+    assert (first.ready_at, first.why_ended) == (None, "put to sleep by a user")
+    assert first.applied_at == NOON, "phases are kept as they come"
+    assert second.ready_at
+    assert world.controller.ledger.expected(IRIS) == 0
+
+
+async def test_requests_of_an_earlier_wake_do_not_date_the_next_one_back(world: World) -> None:
+    """They wait on while a user lets their version sleep, and so wake it again at once."""
+    await asleep(world)
+    world.backend.slow = 3600
+    world.table.clock = lambda: NOON.timestamp() + 1
+    outcome = await held(world)
+    async with world.controller.running():
+        assert await until(lambda: world.backend.calls)
+        await world.registry.set_wish(IRIS, Wish.SLEEP, "put to sleep by a user")
+        world.controller.kick()
+        async with asyncio.timeout(10):
+            while True:
+                first, *later = await world.registry.wakes(IRIS)
+                if later:
+                    break
+                await asyncio.sleep(0.01)
+        assert first.ended_at
+        assert later[0].asked_at >= first.ended_at
+        outcome.cancel()
+
+
+@pytest.mark.parametrize(
+    ("came", "asked"), [(50, 60), (62, 62), (90, 65)], ids=["before", "since", "from-now"]
+)
+async def test_a_wake_begins_between_sleep_and_now_whatever_a_routers_clock_says(
+    world: World, came: float, asked: float
+) -> None:
+    await world.registry.add_version(version(scaling={"min": 0}), [])
+    await world.passes()
+    world.clock.forward(60)
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
+    await world.passes(3)
+    world.clock.forward(5)
+    world.table.clock = lambda: NOON.timestamp() + came
+    outcome = await held(world)
+    async with world.controller.running():
+        async with asyncio.timeout(10):
+            await outcome
+    [wake] = await world.registry.wakes(IRIS)
+    assert wake.asked_at == NOON + timedelta(seconds=asked)
 
 
 class Expecting:

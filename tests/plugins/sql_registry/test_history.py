@@ -181,7 +181,10 @@ async def test_what_became_of_a_wake_is_kept(registry: SqlRegistry) -> None:
     await registry.set_wish(IRIS, Wish.SLEEP, "idle")
     for minutes in (0, 5):
         await registry.set_wish(IRIS, Wish.RUN, "a request", at=examples_of.NOON + minutes * MINUTE)
-        await registry.set_wish(IRIS, Wish.SLEEP, "idle")
+        if not minutes:
+            ready = VersionStatus(state=State.READY, since=examples_of.NOON + MINUTE)
+            await registry.save_status({IRIS: ready})
+            await registry.set_wish(IRIS, Wish.SLEEP, "idle")
     first, last = await registry.wakes(IRIS)
     assert (first.asked_at, first.held, last.asked_at) == (
         examples_of.NOON,
@@ -201,11 +204,60 @@ async def test_what_became_of_a_wake_is_kept(registry: SqlRegistry) -> None:
             "lost": 1,
         }
     )
-    await registry.save_wake(over)
+    await registry.save_wakes([over])
     assert await registry.wakes(IRIS) == [first, over]
+    assert await registry.open_wakes() == {}
     await registry.delete_version(IRIS)
-    await registry.save_wake(over)
+    await registry.save_wakes([over])
     assert await registry.wakes(IRIS) == []
+
+
+async def test_a_wake_that_is_to_sleep_again_is_broken_off(registry: SqlRegistry) -> None:
+    await add(registry, "1", "2")
+    other = VersionKey("iris", "2")
+    await registry.set_wish(IRIS, Wish.SLEEP, "idle")
+    await registry.set_wish(IRIS, Wish.RUN, "a request", at=examples_of.NOON)
+    [wake] = (await registry.open_wakes()).values()
+    before = datetime.now(UTC)
+    await registry.set_wish(IRIS, Wish.SLEEP, "put to sleep by a user")
+    assert await registry.open_wakes() == {}
+    # A pass that was under way has seen more of it by then, and even that it was ready.
+    late = {"held": 3, "applied_at": examples_of.NOON, "ready_at": examples_of.NOON + MINUTE}
+    await registry.save_wakes([wake.model_copy(update=late)])
+    [first] = await registry.wakes(IRIS)
+    assert (first.held, first.applied_at, first.ready_at) == (3, examples_of.NOON, None)
+    assert first.ended_at
+    assert before <= first.ended_at <= datetime.now(UTC)
+    assert (first.failed, first.why_ended) == (False, "put to sleep by a user")
+
+    # Whoever waits since before that asks anew.
+    await registry.set_wish(IRIS, Wish.RUN, "a request", at=examples_of.NOON)
+    [first, second] = await registry.wakes(IRIS)
+    assert second.asked_at == first.ended_at
+    assert await registry.open_wakes() == {IRIS: second}
+    ready = VersionStatus(state=State.READY, since=second.asked_at + MINUTE)
+    await registry.save_status({IRIS: ready, other: ready})
+    assert [each.ready_at for each in await registry.wakes(IRIS)] == [None, ready.since]
+    assert await registry.wake_times() == {IRIS: {second.asked_at: 60.0}}
+
+
+async def test_a_wake_that_failed_is_never_ready(registry: SqlRegistry) -> None:
+    await add(registry, "1")
+    await registry.set_wish(IRIS, Wish.SLEEP, "idle")
+    await registry.set_wish(IRIS, Wish.RUN, "a request", at=examples_of.NOON)
+    earlier = VersionStatus(state=State.FAILED, since=examples_of.NOON - MINUTE)
+    await registry.save_status({IRIS: earlier})
+    assert await registry.open_wakes(), "it failed before that wake"
+    failed = VersionStatus(
+        state=State.FAILED, since=examples_of.NOON + MINUTE, reason="exit code 3"
+    )
+    await registry.save_status({IRIS: failed})
+    assert await registry.open_wakes() == {}
+    await registry.save_status({IRIS: failed.model_copy(update={"state": State.READY})})
+    [wake] = await registry.wakes(IRIS)
+    assert (wake.ready_at, wake.ended_at) == (None, failed.since)
+    assert (wake.failed, wake.why_ended) == (True, "exit code 3")
+    assert await registry.wake_times() == {}
 
 
 async def test_how_long_wakes_took_is_told_of_the_newest(registry: SqlRegistry) -> None:
@@ -218,7 +270,7 @@ async def test_how_long_wakes_took_is_told_of_the_newest(registry: SqlRegistry) 
         if seconds < 4:
             wake = (await registry.wakes(IRIS))[-1]
             ready_at = at + timedelta(seconds=seconds)
-            await registry.save_wake(wake.model_copy(update={"ready_at": ready_at}))
+            await registry.save_wakes([wake.model_copy(update={"ready_at": ready_at})])
     assert await registry.wake_times() == {IRIS: dict(zip(asked, [1.0, 2.0, 3.0], strict=False))}
     # The newest of them is still under way.
     newest = await registry.wake_times(limit=2)

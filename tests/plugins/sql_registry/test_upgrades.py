@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import examples_of
@@ -147,6 +148,62 @@ async def test_a_gpu_that_nobody_asked_for_is_no_wish_for_none(
     specs = [VersionSpec.model_validate_json(each) for each in rows]
     assert [each.resources.gpu for each in specs] == [None, 2]
     assert specs[0].resources.cpu == "500m"
+
+
+async def test_wakes_of_earlier_releases_that_never_came_to_readiness_are_read_as_broken_off(
+    url: str, engine: Engine, tmp_path: Path
+) -> None:
+    before = tmp_path / "before"
+    later = shutil.ignore_patterns("__pycache__", "r001*")
+    shutil.copytree(MIGRATIONS, before, ignore=later)
+    await upgrade(url, before)
+    noon = "2026-01-01 12:00:%02d.000000"
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO models VALUES ('iris', '{}', '2026-01-01')"))
+        for number, wish in (("1", "run"), ("2", "sleep")):
+            connection.execute(
+                text(
+                    "INSERT INTO versions (model, version, digest, spec, image, serving, "
+                    "created_at, wish, status) "
+                    "VALUES ('iris', :number, '', '', '', '', '2026-01-01', :wish, '')"
+                ),
+                {"number": number, "wish": wish},
+            )
+        ids = dict(connection.execute(text("SELECT version, id FROM versions")).all())
+        # The first one was taken for ready with the second; a third is open, and then a fourth.
+        for number, asked, ready in (
+            ("1", 0, 35),
+            ("1", 30, 35),
+            ("1", 40, None),
+            ("1", 50, None),
+            ("2", 0, None),
+        ):
+            connection.execute(
+                text(
+                    "INSERT INTO wakes (version_id, asked_at, ready_at, reason) "
+                    "VALUES (:id, :asked, :ready, '')"
+                ),
+                {
+                    "id": ids[number],
+                    "asked": noon % asked,
+                    "ready": None if ready is None else noon % ready,
+                },
+            )
+    new = SqlRegistry(url)
+    await new.open()
+
+    def seconds(moment: datetime | None) -> float | None:
+        return (moment - examples_of.NOON).total_seconds() if moment else None
+
+    first = await new.wakes(IRIS)
+    ends = [(seconds(each.ready_at), seconds(each.ended_at)) for each in first]
+    assert ends == [(None, 30), (35, None), (None, 50), (None, None)]
+    assert first[0].why_ended == "an earlier release did not note why"
+    [second] = await new.wakes(VersionKey("iris", "2"))
+    assert (second.failed, seconds(second.ended_at)) == (False, 0)
+    assert await new.open_wakes() == {IRIS: first[-1]}
+    assert await new.wake_times() == {IRIS: {first[1].asked_at: 5.0}}
+    await new.close()
 
 
 async def test_a_newer_database_is_refused_and_left_alone(
