@@ -142,7 +142,8 @@ class WakeCollector(Collector):
         """Yield the metric."""
         wakes = HistogramMetricFamily(
             "longshore_wake_seconds",
-            "Seconds from the request that woke a version to its readiness.",
+            "Seconds from when a wake was asked for, by a request, a user, a window or expected "
+            "calls, to readiness; of wakes that came to it.",
             labels=_LABELS,
         )
         for key, (counts, total) in self._counted().items():

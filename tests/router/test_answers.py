@@ -8,11 +8,15 @@ from fastapi.openapi.models import OpenAPI
 from parts.routed import Routed, model_route, route
 from prometheus_client.parser import text_string_to_metric_families
 
+from longshore.core.ledger import WAKE_BOUNDS
+from longshore.core.names import VersionKey
 from longshore.core.routes import VersionRoute
 from longshore.core.types import State
 from longshore.router.app import build_app
 from longshore.router.metrics import exposition, registry_of
 from longshore.router.table import Table
+
+IRIS = VersionKey("iris", "1")
 
 
 async def test_an_unknown_model_or_version_is_a_404_with_the_nearest_names(router: Routed) -> None:
@@ -105,6 +109,24 @@ async def test_two_routers_in_one_process_have_metrics_of_their_own(router: Rout
     other = Table(router.platform.hooks)
     build_app(router.platform, other)
     assert b"iris" not in exposition(registry_of(other))
+
+
+async def test_the_metric_of_wakes_says_which_it_counts(router: Routed) -> None:
+    counts = [0] * (len(WAKE_BOUNDS) + 1)
+    counts[3] = 2
+    told = exposition(registry_of(router.table, lambda: {IRIS: (counts, 1.5)})).decode()
+    [wakes] = [
+        each
+        for each in text_string_to_metric_families(told)
+        if each.name == "longshore_wake_seconds"
+    ]
+    for asked_by in ("a request", "a user", "a window", "expected calls"):
+        assert asked_by in wakes.documentation
+    assert "of wakes that came to it" in wakes.documentation
+    values = {each.name + each.labels.get("le", ""): each.value for each in wakes.samples}
+    assert values["longshore_wake_seconds_bucket0.5"] == 0
+    assert values["longshore_wake_seconds_bucket1"] == 2
+    assert values["longshore_wake_seconds_sum"] == 1.5
 
 
 async def test_the_probes(router: Routed) -> None:
