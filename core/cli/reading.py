@@ -18,7 +18,7 @@ from longshore.core.cli.output import COLOURS, coloured, fields, print_json, say
 from longshore.core.types import Model, State, VersionRecord, Wake
 from longshore.core.words.events import EVENTS, event_row
 from longshore.core.words.text import age
-from longshore.core.words.versions import MODELS, content_of, version_row
+from longshore.core.words.versions import MODELS, content_of, version_row, wake_seconds
 
 _STATES = {state.value: colour for state, colour in COLOURS.items()}
 
@@ -72,7 +72,8 @@ def show(client: Client, /, *, target: Target, as_json: bool) -> None:
     key = target.key(client)
     record, wakes = client.version(key), client.wakes(key)
     if as_json:
-        print_json({**record.model_dump(mode="json"), "wakes": wakes})
+        content = {"wakes": wakes, "wake_seconds": wake_seconds(wakes)}
+        print_json({**record.model_dump(mode="json"), **content})
     else:
         _show(record, wakes)
 

@@ -34,6 +34,7 @@ def test_json_has_the_names_of_the_api(call: Call, api: StandIn) -> None:
     assert Model.model_validate(model).versions == (api.records[key],)
     shown = json.loads(call("show", "iris", "--json").stdout)
     [wake] = shown.pop("wakes")
+    assert shown.pop("wake_seconds") == {"p50": None, "p95": None}
     assert VersionRecord.model_validate(shown) == api.records[key]
     assert wake["reason"] == "woken"
     [event] = json.loads(call("events", "--json").stdout)["events"]

@@ -38,6 +38,47 @@ def test_settings_are_told_with_their_units() -> None:
     assert (shown["scaling"]["idle"], shown["retention"]) == ("never", "never")
 
 
+def test_wakes_tell_how_they_ended_and_why() -> None:
+    one = record()
+    second = timedelta(seconds=1)
+
+    def told(**fields: object) -> str:
+        wake = Wake.model_validate(
+            {"key": one.version.key, "asked_at": NOON, "reason": "a request", **fields}
+        )
+        [line] = content_of(one, [wake], ZoneInfo("UTC"))["wakes"][-1:]
+        assert line.startswith("2026-01-01 12:00:00: ")
+        return str(line).removeprefix("2026-01-01 12:00:00: ")
+
+    assert told() == "not ready yet; a request"
+    assert told(ended_at=NOON + second, why_ended="put to sleep by a user", applied_at=NOON) == (
+        "broken off after 1.00 s (asked of the backend 0.00 s): put to sleep by a user; a request"
+    )
+    failed = {"ended_at": NOON + 2 * second, "failed": True, "why_ended": "exit code 3"}
+    assert (
+        told(**failed, held=2, longest_hold=2)
+        == "failed after 2.00 s: exit code 3; 2 held, 2.00 s at most, 0 lost; a request"
+    )
+
+
+def test_of_many_wakes_the_newest_are_told_and_all_of_them_count() -> None:
+    one = record()
+    wakes = [
+        Wake(
+            key=one.version.key,
+            asked_at=NOON + timedelta(minutes=number),
+            ready_at=NOON + timedelta(minutes=number, seconds=number),
+        )
+        for number in range(100)
+    ]
+    first, more, *lines = content_of(one, wakes, ZoneInfo("UTC"))["wakes"]
+    assert first == "ready after 49.0 s at the median, 94.0 s at the 95th percentile"
+    assert more == "and 90 earlier ones: longshore show iris:1 --json"
+    assert len(lines) == 10
+    assert lines[0].startswith("2026-01-01 13:30:00: ready after 90.00 s")
+    assert len(content_of(one, wakes[:10])["wakes"]) == 11, "none is left out of ten"
+
+
 def test_how_far_it_has_come_is_told_before_why() -> None:
     assert why_of(VersionStatus(reason="no room")) == "no room"
     pulling = Progress(what="pulling", done=1 << 20, total=1 << 22)
