@@ -237,7 +237,7 @@ class Holding:
         if queue is None:
             queue = version.queue = Queue(self, version, now)
             self._queues[queue] = None
-            version.meter.begin_holds(now)
+            version.meter.begin_holds(now, _woken_at(version))
         held = Held(queue, size, refused_since or now, tell, unreached)
         queue.add(held)
         if self._sweeping is None:
@@ -284,9 +284,13 @@ class Holding:
 
     def retry_after(self, version: "RoutedVersion", now: float) -> int:
         """Return after how many seconds the version should be ready, by its earlier wakes."""
-        expected = version.route.wake_seconds or UNKNOWN_WAKE
-        since = version.queue.since if version.queue else now
-        return max(1, math.ceil(expected - (now - since)))
+        expected = version.route.wake_seconds
+        since = _woken_at(version)
+        if since is None:
+            # The wake that the first who waits asks for may not be known here yet.
+            since = version.queue.since if version.queue else now
+        passed = max(0.0, now - since)
+        return max(1, math.ceil((UNKNOWN_WAKE if expected is None else expected) - passed))
 
     def count(self, requests: int, size: int) -> None:
         """Count what is held."""
@@ -348,6 +352,12 @@ def may_wait(version: "RoutedVersion") -> bool:
         # Those who were held get their slots first; whoever comes meanwhile stands behind them.
         return version.queue is not None
     return version.route.coming
+
+
+def _woken_at(version: "RoutedVersion") -> float | None:
+    """Return when the wake was asked for that is under way, in seconds since the epoch."""
+    woken_at = version.route.woken_at
+    return woken_at.timestamp() if woken_at else None
 
 
 def _deleted(version: "RoutedVersion") -> NotFound:

@@ -10,7 +10,7 @@ HOLD_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300
 
 
 class Holds(NamedTuple):
-    """The requests that were held from when the first came until none was left."""
+    """The requests that were held for one wake, or, without one, until none was left."""
 
     since: float
     """Seconds since the epoch."""
@@ -23,6 +23,10 @@ class Holds(NamedTuple):
     first_byte: float | None = None
     """When the first of their answers began."""
     lost: int = 0
+
+    def are_of(self, woken_at: float) -> bool:
+        """Return whether they were not over when a wake was asked for that is still under way."""
+        return self.until is None or self.until >= woken_at
 
     def waited(self, seconds: float) -> "Holds":
         """Count one that is held no more."""
@@ -55,6 +59,7 @@ class Holds(NamedTuple):
         """
         return HoldsSeen(
             since=datetime.fromtimestamp(self.since, UTC),
+            until=_moment(self.until),
             held=self.ended + waiting + self.lost,
             longest=self.longest,
             first_byte_at=_moment(self.first_byte),

@@ -104,9 +104,18 @@ class Meter:
         self.latencies[bisect_left(LATENCY_BOUNDS, seconds)] += 1
         self.seconds += seconds
 
-    def begin_holds(self, now: float) -> None:
-        """Begin to count what is held for a wake."""
-        self.holds = Holds(since=now)
+    def begin_holds(self, now: float, woken_at: float | None = None) -> None:
+        """Begin to count what is held for a wake, or go on.
+
+        Args:
+            now: the time.
+            woken_at: when the wake was asked for that is under way, if one is. All who waited for
+                it may have left by now, as they waited too long.
+        """
+        if self.holds and woken_at is not None and self.holds.are_of(woken_at):
+            self.holds = self.holds._replace(until=None)
+        else:
+            self.holds = Holds(since=now)
 
     def waited(self, seconds: float) -> None:
         """Count a request that is held no more."""

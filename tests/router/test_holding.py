@@ -4,6 +4,7 @@ import asyncio
 import functools
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -175,6 +176,57 @@ async def test_what_crosses_a_bound_is_refused(limits: dict[str, float], setting
         desk.ask("c", size=100)
     assert refused.value.headers["retry-after"] == "15", "20 s, of which 5 are over"
     assert desk.table.holding.bytes == 200
+
+
+async def test_retry_after_counts_from_the_wake_and_not_from_the_first_who_waits() -> None:
+    desk = Desk(requests=1, seconds=4)
+    woken = datetime.fromtimestamp(desk.now, UTC)
+    await desk.table.update(coming(wake_seconds=7.0, woken_at=woken))
+    desk.now += 1
+    desk.ask("a")
+    desk.now += 4.5
+    assert await until(lambda: desk.outcomes)
+    late = desk.outcomes["a"]
+    assert isinstance(late, Waking)
+    assert late.headers["retry-after"] == "2", "7 s, of which 5.5 are over"
+    desk.ask("b")
+    with pytest.raises(Waking) as refused:
+        desk.ask("c")
+    assert refused.value.headers["retry-after"] == "2"
+    # By a clock that is behind the leader's.
+    desk.now -= 60
+    with pytest.raises(Waking) as refused:
+        desk.ask("d")
+    assert refused.value.headers["retry-after"] == "7"
+
+
+async def test_what_is_held_for_one_wake_is_counted_together_though_all_left_in_between() -> None:
+    desk = Desk(seconds=4)
+    begun = desk.now
+    await desk.table.update(coming())
+    desk.ask("a")
+    await desk.table.update(coming(woken_at=datetime.fromtimestamp(begun, UTC)))
+    desk.now += 5
+    assert await until(lambda: desk.outcomes)
+    holds = desk.table.load(IRIS).holds
+    assert holds
+    assert holds.until
+    assert holds.until.timestamp() == begun + 5
+    for name in "bc":
+        desk.ask(name)
+    desk.now += 1
+    await desk.table.update(coming(Replica()))
+    holds = desk.table.load(IRIS).holds
+    assert holds
+    assert (holds.since.timestamp(), holds.held, holds.longest) == (begun, 3, 5)
+    # The next wake begins anew.
+    desk.now += 60
+    await desk.table.update(coming())
+    desk.ask("d")
+    await desk.table.update(coming(woken_at=datetime.fromtimestamp(desk.now, UTC)))
+    holds = desk.table.load(IRIS).holds
+    assert holds
+    assert (holds.since.timestamp(), holds.held, holds.until) == (desk.now, 1, None)
 
 
 async def test_nobody_waits_longer_than_hold_seconds() -> None:
