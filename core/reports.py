@@ -11,12 +11,12 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from longshore.core.idle import LATELY
 from longshore.core.names import VersionKey
 from longshore.core.routes import ModelRoute, RouteTable
-from longshore.core.types import HoldsSeen, Load, Value
+from longshore.core.types import HoldsSeen, Load, Value, utc_now
 
 EVERY = 1.0
 """Seconds between two reports of a router."""
@@ -229,7 +229,8 @@ class Reports:
         for gone in [each for each, router in self._routers.items() if router.heard_at < since]:
             for load in self._routers.pop(gone).loads.values():
                 # Its requests are over, or nobody knows of them; when the last ones were stays.
-                times = load.model_copy(update={"in_flight": 0, "held": 0, "rate": 0.0})
+                update = {"in_flight": 0, "held": 0, "rate": 0.0, "holds": _lost_with(load)}
+                times = load.model_copy(update=update)
                 known = self._times.get(load.key)
                 self._times[load.key] = together(known, times) if known else times
 
@@ -270,16 +271,25 @@ def _held_together(one: HoldsSeen | None, other: HoldsSeen | None) -> HoldsSeen 
     if one is None or other is None:
         return one or other
     early, late = sorted((one, other), key=lambda each: each.since)
-    if early.longest and early.since + timedelta(seconds=early.longest) < late.since:
+    if early.until and early.until < late.since:
         return late
+    ends = [each.until for each in (early, late) if each.until]
     firsts = [each for each in (early.first_byte_at, late.first_byte_at) if each]
     return HoldsSeen(
         since=early.since,
+        until=max(ends) if len(ends) == len((early, late)) else None,
         held=early.held + late.held,
         longest=max(early.longest, late.longest),
         first_byte_at=min(firsts, default=None),
         lost=early.lost + late.lost,
     )
+
+
+def _lost_with(load: Load) -> HoldsSeen | None:
+    """Return what a router held that is gone: what it held last, it lost."""
+    if load.holds is None or load.holds.until:
+        return load.holds
+    return load.holds.model_copy(update={"until": utc_now(), "lost": load.holds.lost + load.held})
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

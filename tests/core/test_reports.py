@@ -90,6 +90,20 @@ def test_a_router_that_falls_silent_counts_no_more_but_when_it_was_last_called(
     assert world.reports.live() == ["b"]
 
 
+def test_what_a_router_held_that_falls_silent_is_lost_and_held_no_more(world: World) -> None:
+    held = HoldsSeen(since=NOON, held=5, longest=1)
+    world.reports.take(report("a", Load(key=IRIS, held=3, holds=held)))
+    world.time += SILENT + 0.1
+    seen = world.reports.load(IRIS)
+    assert seen.held == 0
+    assert seen.holds
+    assert seen.holds.until, "of the next wake nothing of it is"
+    assert (seen.holds.held, seen.holds.lost) == (5, 3)
+    over = held.model_copy(update={"until": NOON})
+    both = together(Load(key=IRIS, holds=over), Load(key=IRIS, holds=held)).holds
+    assert both == HoldsSeen(since=NOON, held=10, longest=1), "some are held yet"
+
+
 async def test_nothing_is_kept_of_a_model_that_is_gone(world: World) -> None:
     world.reports.take(report("a", load(2, minute=4)))
     world.time += SILENT + 0.1
@@ -255,12 +269,16 @@ def test_loads_are_added_up_field_by_field() -> None:
 def test_what_routers_hold_for_one_wake_is_added_up_and_an_earlier_one_is_not() -> None:
     def held(since: float, longest: float) -> Load:
         at = NOON + timedelta(seconds=since)
-        holds = HoldsSeen(since=at, held=3, longest=longest, first_byte_at=at, lost=1)
+        until = at + timedelta(seconds=longest)
+        holds = HoldsSeen(since=at, until=until, held=3, longest=longest, first_byte_at=at, lost=1)
         return Load(key=IRIS, held=2, holds=holds)
 
     first, second, later = held(0, 4), held(1, 3), held(60, 1)
     both = together(second, first)
     assert both.held == 4
-    assert both.holds == HoldsSeen(since=NOON, held=6, longest=4, first_byte_at=NOON, lost=2)
+    until = NOON + timedelta(seconds=4)
+    assert both.holds == HoldsSeen(
+        since=NOON, until=until, held=6, longest=4, first_byte_at=NOON, lost=2
+    )
     assert together(both, later).holds == later.holds
     assert together(Load(key=IRIS), later).holds == later.holds
