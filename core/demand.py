@@ -105,8 +105,10 @@ class Demand:
         if record.collected and not record.collected.comes_back:
             return
         now, status = self._now(), record.status
+        # What was held last may be over for long, and it was another who was turned away.
+        came = load.holds.since if load.held and load.holds else load.turned_away_at
         # The clock of a router may be ahead of this one.
-        since = min(load.holds.since, now) if load.holds else now
+        since = min(came or now, now)
         if status.state in {State.ASLEEP, State.COLLECTED}:
             # Who has waited for longer did so for another wake.
             since = max(since, status.since)

@@ -18,6 +18,7 @@ from longshore.core.types import Collected, ImageFate, State, VersionRecord, Wis
 from longshore.router.admission import Slot
 from longshore.router.errors import NotReady, Waking
 from longshore.router.holding import Holding, HoldLimits
+from longshore.router.holds import Holds
 
 
 async def held(world: World) -> asyncio.Future[object]:
@@ -278,6 +279,22 @@ async def test_a_wake_begins_between_sleep_and_now_whatever_a_routers_clock_says
             await outcome
     [wake] = await world.registry.wakes(IRIS)
     assert wake.asked_at == NOON + timedelta(seconds=asked)
+
+
+async def test_the_wake_of_one_who_is_turned_away_begins_with_that(world: World) -> None:
+    await world.registry.add_version(version(scaling={"min": 0}), [])
+    await world.passes()
+    await world.registry.set_wish(IRIS, Wish.SLEEP, "test")
+    await world.passes(3)
+    world.clock.forward(60)
+    noon, meter = NOON.timestamp(), world.table.version("iris", "1").meter
+    meter.holds = Holds(since=noon + 1, until=noon + 2)
+    meter.turned_away = noon + 59.5
+    async with world.controller.running():
+        world.controller.wake(IRIS)
+        assert await until(lambda: world.backend.calls[-1:] == ["apply iris:1 1"])
+    [wake] = await world.registry.wakes(IRIS)
+    assert wake.asked_at == NOON + timedelta(seconds=59.5)
 
 
 class Expecting:

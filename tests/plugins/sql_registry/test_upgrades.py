@@ -169,7 +169,8 @@ async def test_wakes_of_earlier_releases_that_never_came_to_readiness_are_read_a
                 ),
                 {"number": number, "wish": wish},
             )
-        ids = dict(connection.execute(text("SELECT version, id FROM versions")).all())
+        stored = connection.execute(text("SELECT version, id FROM versions"))
+        ids = {row.version: row.id for row in stored}
         # The first one was taken for ready with the second; a third is open, and then a fourth.
         for number, asked, ready in (
             ("1", 0, 35),
