@@ -258,6 +258,29 @@ async def test_a_router_that_knows_nothing_yet_says_so(world: World) -> None:
         await following.once()
 
 
+async def test_a_follower_knows_since_when_a_wake_is_under_way(world: World) -> None:
+    await world.registry.add_version(version(), [])
+    sources = {"engine": listed(world.backend)}
+    following = Following(world.registry, sources, Publisher(world.table), dict)
+
+    async def woken_at() -> datetime | None:
+        await following.once()
+        return world.table.version("iris", "1").route.woken_at
+
+    assert await woken_at() is None
+    for end in (State.READY, State.FAILED, State.ASLEEP):
+        await world.registry.set_wish(IRIS, Wish.SLEEP, "idle")
+        world.time += timedelta(hours=1)
+        await world.registry.set_wish(IRIS, Wish.RUN, "a request", at=world.time)
+        assert await woken_at() == world.time
+        if end is State.ASLEEP:
+            await world.registry.set_wish(IRIS, Wish.SLEEP, "a user's")
+        else:
+            ended = VersionStatus(state=end, since=world.time + timedelta(seconds=2))
+            await world.registry.save_status({IRIS: ended})
+        assert await woken_at() is None, end
+
+
 async def test_a_follower_knows_how_long_wakes_take_and_reads_only_what_is_new(
     world: World,
 ) -> None:
