@@ -293,3 +293,23 @@ async def test_who_comes_to_lead_knows_the_wakes_of_before() -> None:
     assert passes.ledger.expected(IRIS) == 9
     passes.ledger.forget([IRIS])
     assert passes.ledger.expected(IRIS) is None
+
+
+async def test_a_wake_that_is_opened_while_a_pass_reads_is_not_taken_for_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passes = Passes(asked(-60, -58))
+    before = await passes.kept.open_wakes()
+
+    async def late() -> Mapping[VersionKey, Wake]:
+        """Answer with what was there before a request wakes the version."""
+        monkeypatch.undo()
+        passes.kept.kept[NOON] = ASKED
+        await passes.ledger.begin(IRIS)
+        return before
+
+    monkeypatch.setattr(passes.kept, "open_wakes", late)
+    await passes.one(1, STARTING)
+    assert passes.ledger.woken_at(IRIS) == NOON
+    await passes.one(4, ready())
+    assert passes.wake.ready_at == NOON + 4 * SECOND

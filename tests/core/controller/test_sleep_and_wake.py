@@ -239,6 +239,17 @@ async def test_a_wake_that_is_broken_off_tells_why_and_counts_for_nothing(world:
     assert world.controller.ledger.expected(IRIS) == 0
 
 
+async def test_a_wake_whose_backend_nobody_offers_fails(world: World) -> None:
+    await asleep(world)
+    await world.registry.set_wish(IRIS, Wish.RUN, "woken by a user", at=NOON)
+    world.clock.forward(2)
+    world.controller._backends = {}  # noqa: SLF001 - as after a start without its plugin
+    await world.passes(1)
+    [wake] = await world.registry.wakes(IRIS)
+    assert (wake.failed, wake.ended_at) == (True, NOON + timedelta(seconds=2))
+    assert "no enabled plugin offers" in wake.why_ended
+
+
 async def test_requests_of_an_earlier_wake_do_not_date_the_next_one_back(world: World) -> None:
     """They wait on while a user lets their version sleep, and so wake it again at once."""
     await asleep(world)

@@ -7,6 +7,7 @@ import pytest
 
 from longshore.core.names import VersionKey
 from longshore.core.types import (
+    Collected,
     Decision,
     Event,
     Load,
@@ -239,6 +240,17 @@ async def test_a_wake_that_is_to_sleep_again_is_broken_off(registry: SqlRegistry
     await registry.save_status({IRIS: ready, other: ready})
     assert [each.ready_at for each in await registry.wakes(IRIS)] == [None, ready.since]
     assert await registry.wake_times() == {IRIS: {second.asked_at: 60.0}}
+
+
+async def test_a_wake_of_what_is_collected_is_broken_off(registry: SqlRegistry) -> None:
+    await add(registry, "1")
+    await registry.set_wish(IRIS, Wish.SLEEP, "idle")
+    await registry.set_wish(IRIS, Wish.RUN, "a request", at=examples_of.NOON)
+    why = "nobody called it for 30 days"
+    await registry.collect(IRIS, Collected(at=examples_of.NOON, why=why))
+    [wake] = await registry.wakes(IRIS)
+    assert (wake.failed, wake.why_ended) == (False, why)
+    assert await registry.open_wakes() == {}
 
 
 async def test_a_wake_that_failed_is_never_ready(registry: SqlRegistry) -> None:
