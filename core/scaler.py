@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+
+from pydantic import JsonValue
 
 from longshore.core.averages import Averages
 from longshore.core.convergence import endpoints_of, surplus
@@ -16,6 +18,9 @@ from longshore.core.types import Decision, Load, VersionRecord, Wish, WorkloadSt
 
 SAMPLE_EVERY = 1.0
 """Seconds between samples of the loads of those versions that are scaled here."""
+
+AUTOSCALER = "autoscaler"
+"""Who decides where a backend's own does; no plugin is called so by Longshore."""
 
 
 class Scaler:
@@ -55,6 +60,8 @@ class Scaler:
         self._averages = Averages()
         self._scaled: dict[VersionKey, int] = {}
         """What each version that is scaled here was last scaled to."""
+        self._autoscaled: dict[VersionKey, int] = {}
+        """What autoscalers of backends wanted last, each for a version that is not scaled here."""
         self._full: dict[VersionKey, float] = {}
         """How many requests these replicas carry at their target; infinite where there can be no
         more of them."""
@@ -81,12 +88,13 @@ class Scaler:
         """
         key, scaling = record.version.key, record.version.spec.scaling
         least = max(scaling.min, 1)
-        if record.wish is not Wish.RUN or scaling.max <= 1 or (have and have.autoscaled):
+        if record.wish is not Wish.RUN or scaling.max <= 1:
             self.forget(key)
-            if record.wish is not Wish.RUN:
-                return 0
+            return 1 if record.wish is Wish.RUN else 0
+        if have and have.autoscaled_to is not None:
             # The number of an autoscaler is its own, and nobody else writes it.
-            return len(have.replicas) or least if have and have.autoscaled else 1
+            await self._note(key, have)
+            return len(have.replicas) or least
         ready = len(endpoints_of(have))
         load = self._averages.told(self._load(key), self._clock())
         answer = await self._hooks.first(
@@ -97,25 +105,48 @@ class Scaler:
             wanted = max(wanted, min(len(have.replicas) if have else 0, scaling.max))
         # What this process has not scaled yet is as many as run, or as a start begins with.
         before = self._scaled.get(key, max(least, len(surplus(have, 0))))
-        if answer and before != wanted and self._acts():
-            decision = Decision(
-                hook="longshore_scale",
-                plugin=answer.plugin,
-                outcome=wanted,
-                inputs={**_seen(load), "ready": ready, "before": before},
-                why=answer.value.why,
-                at=self._now(),
-            )
-            with contextlib.suppress(Unavailable):
-                await self._tell(key, [decision])
+        if answer and before != wanted:
+            inputs = {**_seen(load), "ready": ready, "before": before}
+            await self._leave_word(key, answer.plugin, wanted, inputs, answer.value.why)
         self._scaled[key] = wanted
         self._full[key] = wanted * scaling.target if wanted < scaling.max else math.inf
         return wanted
+
+    async def _note(self, key: VersionKey, have: WorkloadStatus) -> None:
+        """Leave word of what an autoscaler did, whose reasons are its own."""
+        now, before = have.autoscaled_to, self._autoscaled.get(key)
+        self.forget(key)
+        if not now:
+            return  # it has only begun
+        self._autoscaled[key] = now
+        if before and before != now:
+            load = self._averages.told(self._load(key), self._clock())
+            inputs = {**_seen(load), "ready": len(endpoints_of(have)), "before": before}
+            why = "the autoscaler of its backend wants so many"
+            await self._leave_word(key, AUTOSCALER, now, inputs, why)
+
+    async def _leave_word(
+        self, key: VersionKey, by: str, wanted: int, inputs: Mapping[str, JsonValue], why: str
+    ) -> None:
+        """Leave word of a new number of replicas, if this process leads."""
+        if not self._acts():
+            return
+        decision = Decision(
+            hook="scale" if by == AUTOSCALER else "longshore_scale",
+            plugin=by,
+            outcome=wanted,
+            inputs=dict(inputs),
+            why=why,
+            at=self._now(),
+        )
+        with contextlib.suppress(Unavailable):
+            await self._tell(key, [decision])
 
     def forget(self, key: VersionKey) -> None:
         """Let go of a version that is scaled here no more; if it never was, return silently."""
         self._scaled.pop(key, None)
         self._full.pop(key, None)
+        self._autoscaled.pop(key, None)
 
 
 def _seen(load: Load) -> dict[str, float]:

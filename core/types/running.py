@@ -120,8 +120,8 @@ class WorkloadStatus(Value):
     fingerprint: str
     replicas: tuple[Replica, ...] = ()
     progress: Progress | None = None
-    autoscaled: bool = False
-    """Whether an autoscaler of the backend sets the number of replicas, and nobody else may."""
+    autoscaled_to: int | None = None
+    """How many replicas an autoscaler of the backend wants; nobody else may say so then."""
     problem: str = ""
     """Why there are not as many replicas as wished, one sentence: a quota, a refusal."""
     hint: str = ""

@@ -59,7 +59,7 @@ def status_of(deployment: Json, pods: Sequence[Pod], applied: Applied) -> Worklo
         # What somebody changed by hand must look like nobody's wish.
         fingerprint=f"{fingerprint} but for {drift}" if drift else fingerprint,
         replicas=tuple(each.replica for each in pods),
-        autoscaled=applied.is_autoscaled(name),
+        autoscaled_to=wished if applied.is_autoscaled(name) else None,
         problem=problem.message if problem else "",
         hint=problem.hint if problem else "",
         note=NO_METRICS if applied.lacks_metrics(name) else "",

@@ -136,6 +136,12 @@ def test_from_one_to_four_and_back(autoscaled_up: Up, behave: str, kubectl: Kube
     assert replicas(kubectl) == 4
     assert until(lambda: replicas(kubectl) == 1, within=150), kubectl.run("describe", "hpa")
     assert until(lambda: up.status()["replicas"] == 1)
+    explained = up.json("explain", "behave:1")["decisions"]
+    told = [each for each in explained if each["plugin"] == "autoscaler"]
+    assert told[0]["outcome"] > told[0]["inputs"]["before"] == 1
+    assert told[0]["inputs"]["in_flight"] > 0, "the load that it saw"
+    assert told[-1]["outcome"] == 1
+    assert "scaled" in [each["kind"] for each in up.json("events", "behave:1")["events"]]
 
 
 def test_only_the_api_server_gets_an_answer(

@@ -71,16 +71,24 @@ async def test_a_number_of_replicas_that_is_an_autoscalers_is_left_alone(world: 
     await world.passes()
     before = list(world.backend.calls)
     decided = await world.registry.decisions(IRIS)
-    running = world.backend.running[IRIS].model_copy(update={"autoscaled": True})
-    for number in (4, 1):
+    running = world.backend.running[IRIS]
+    for number in (1, 4, 4, 1):
         replicas = tuple(
             running.replicas[0].model_copy(update={"id": f"r{each}"}) for each in range(number)
         )
-        world.backend.running[IRIS] = running.model_copy(update={"replicas": replicas})
+        world.backend.running[IRIS] = running.model_copy(
+            update={"replicas": replicas, "autoscaled_to": number}
+        )
         await world.passes()
         assert world.backend.calls == before
         assert len(world.endpoints()) == number
-    assert await world.registry.decisions(IRIS) == decided
+    told = [each for each in await world.registry.decisions(IRIS) if each not in decided]
+    assert [(each.plugin, each.inputs["before"], each.outcome) for each in told] == [
+        ("autoscaler", 1, 4),
+        ("autoscaler", 4, 1),
+    ]
+    events = [each.message for each in await world.registry.events(IRIS)]
+    assert "from 4 to 1: the autoscaler of its backend wants so many" in events
 
 
 async def test_the_first_scaling_after_a_start_or_a_wake_is_explained(world: World) -> None:
