@@ -47,8 +47,8 @@ def test_wakes_tell_how_they_ended_and_why() -> None:
             {"key": one.version.key, "asked_at": NOON, "reason": "a request", **fields}
         )
         [line] = content_of(one, [wake], ZoneInfo("UTC"))["wakes"][-1:]
-        assert line.startswith("2026-01-01 12:00:00: ")
-        return str(line).removeprefix("2026-01-01 12:00:00: ")
+        assert line.startswith("2026-01-01 12:00:00 UTC: ")
+        return str(line).removeprefix("2026-01-01 12:00:00 UTC: ")
 
     assert told() == "not ready yet; a request"
     assert told(ended_at=NOON + second, why_ended="put to sleep by a user", applied_at=NOON) == (
@@ -75,7 +75,7 @@ def test_of_many_wakes_the_newest_are_told_and_all_of_them_count() -> None:
     assert first == "ready after 49.0 s at the median, 94.0 s at the 95th percentile"
     assert more == "and 90 earlier ones: longshore show iris:1 --json"
     assert len(lines) == 10
-    assert lines[0].startswith("2026-01-01 13:30:00: ready after 90.00 s")
+    assert lines[0].startswith("2026-01-01 13:30:00 UTC: ready after 90.00 s")
     assert len(content_of(one, wakes[:10])["wakes"]) == 11, "none is left out of ten"
 
 
