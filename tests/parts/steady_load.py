@@ -1,8 +1,10 @@
 """An open loop of requests, and an account of what became of each of them."""
 
 import asyncio
+import contextlib
 import json
 import socket
+import socketserver
 import threading
 import time
 import uuid
@@ -10,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 from parts.aggregated import own_address
@@ -26,38 +29,49 @@ class Ledger:
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
-        self._socket = socket.create_server((own_address(), 0), backlog=1024)
-        self._socket.settimeout(0.2)
-        self._over = threading.Event()
-        self._listening = threading.Thread(target=self._listen)
+        self._counting = threading.Lock()
+        self._server = _Listener((own_address(), 0), self._hear)
+        self._listening = threading.Thread(target=self._server.serve_forever, args=(0.1,))
 
     @property
     def option(self) -> str:
         """What ``longshore register --env`` takes to have a model tell."""
-        host, port = self._socket.getsockname()
-        return f"TELL={host}:{port}"
+        host, port = self._server.server_address[:2]
+        return f"TELL={host!s}:{port}"
 
     def __enter__(self) -> "Ledger":
         self._listening.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._server.shutdown()
         self._listening.join()
-        self._socket.close()
+        self._server.server_close()
 
-    def _listen(self) -> None:
-        while not self._over.is_set():
-            try:
-                teller, _ = self._socket.accept()
-            except TimeoutError:
-                continue
-            with teller:
-                teller.settimeout(30)
-                told = b""
-                while piece := teller.recv(1024):
-                    told += piece
-            self.seen[told.decode()] += 1
+    def _hear(self, teller: socket.socket) -> None:
+        """Count what a model tells; one that died before it was done has told nothing."""
+        teller.settimeout(30)
+        told = b""
+        with contextlib.suppress(OSError):
+            while piece := teller.recv(1024):
+                told += piece
+            with self._counting:
+                self.seen[told.decode()] += 1
+
+
+class _Listener(socketserver.ThreadingTCPServer):
+    """Hears each on its own: of a pod that is removed meanwhile, not even the end may come."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 1024
+
+    def __init__(self, address: tuple[str, int], hear: Callable[[socket.socket], None]) -> None:
+        super().__init__(address, socketserver.BaseRequestHandler)
+        self._hear = hear
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        self._hear(request)
 
 
 @dataclass(frozen=True)
