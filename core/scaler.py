@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-
-from pydantic import JsonValue
 
 from longshore.core.averages import Averages
 from longshore.core.convergence import endpoints_of, surplus
@@ -15,12 +13,13 @@ from longshore.core.errors import Unavailable
 from longshore.core.hooks import Hooks
 from longshore.core.names import VersionKey
 from longshore.core.types import Decision, Load, VersionRecord, Wish, WorkloadStatus
+from longshore.core.wishes import seen
 
 SAMPLE_EVERY = 1.0
 """Seconds between samples of the loads of those versions that are scaled here."""
 
 AUTOSCALER = "autoscaler"
-"""Who decides where a backend's own does; no plugin is called so by Longshore."""
+"""Who decided where a backend's own did."""
 
 
 class Scaler:
@@ -106,8 +105,15 @@ class Scaler:
         # What this process has not scaled yet is as many as run, or as a start begins with.
         before = self._scaled.get(key, max(least, len(surplus(have, 0))))
         if answer and before != wanted:
-            inputs = {**_seen(load), "ready": ready, "before": before}
-            await self._leave_word(key, answer.plugin, wanted, inputs, answer.value.why)
+            decision = Decision(
+                hook="longshore_scale",
+                plugin=answer.plugin,
+                outcome=wanted,
+                inputs={**_seen(load), "ready": ready, "before": before},
+                why=answer.value.why,
+                at=self._now(),
+            )
+            await self._leave_word(key, decision)
         self._scaled[key] = wanted
         self._full[key] = wanted * scaling.target if wanted < scaling.max else math.inf
         return wanted
@@ -120,27 +126,24 @@ class Scaler:
             return  # it has only begun
         self._autoscaled[key] = now
         if before and before != now:
-            load = self._averages.told(self._load(key), self._clock())
-            inputs = {**_seen(load), "ready": len(endpoints_of(have)), "before": before}
-            why = "the autoscaler of its backend wants so many"
-            await self._leave_word(key, AUTOSCALER, now, inputs, why)
+            # Only of the moment: averages are kept of what is scaled here.
+            load = seen(self._load(key))
+            inputs = {**load, "ready": len(endpoints_of(have)), "before": before}
+            decision = Decision(
+                hook="scale",
+                plugin=AUTOSCALER,
+                outcome=now,
+                inputs=inputs,
+                why="the autoscaler of its backend wants so many",
+                at=self._now(),
+            )
+            await self._leave_word(key, decision)
 
-    async def _leave_word(
-        self, key: VersionKey, by: str, wanted: int, inputs: Mapping[str, JsonValue], why: str
-    ) -> None:
+    async def _leave_word(self, key: VersionKey, decision: Decision) -> None:
         """Leave word of a new number of replicas, if this process leads."""
-        if not self._acts():
-            return
-        decision = Decision(
-            hook="scale" if by == AUTOSCALER else "longshore_scale",
-            plugin=by,
-            outcome=wanted,
-            inputs=dict(inputs),
-            why=why,
-            at=self._now(),
-        )
-        with contextlib.suppress(Unavailable):
-            await self._tell(key, [decision])
+        if self._acts():
+            with contextlib.suppress(Unavailable):
+                await self._tell(key, [decision])
 
     def forget(self, key: VersionKey) -> None:
         """Let go of a version that is scaled here no more; if it never was, return silently."""

@@ -87,6 +87,7 @@ async def test_a_number_of_replicas_that_is_an_autoscalers_is_left_alone(world: 
         ("autoscaler", 1, 4),
         ("autoscaler", 4, 1),
     ]
+    assert all("average" not in each.inputs for each in told), "none are kept of it"
     events = [each.message for each in await world.registry.events(IRIS)]
     assert "from 4 to 1: the autoscaler of its backend wants so many" in events
 
