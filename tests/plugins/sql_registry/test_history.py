@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import examples_of
 import pytest
+from parts.stored import IRIS, MINUTE, add, decision
 
 from longshore.core.names import VersionKey
 from longshore.core.types import (
     Collected,
-    Decision,
     Event,
     Load,
     State,
@@ -16,24 +16,6 @@ from longshore.core.types import (
     Wish,
 )
 from longshore.plugins.sql_registry.registry import DECISIONS_KEPT, SqlRegistry
-
-IRIS = VersionKey("iris", "1")
-MINUTE = timedelta(minutes=1)
-
-
-def decision(score: int = 50) -> Decision:
-    return Decision(
-        hook="longshore_score_node",
-        plugin="spreading",
-        outcome={"node": "here", "score": score},
-        inputs={"cpu": None, "odd": "\0 \N{SNOWMAN}"},
-        why="it fits",
-    )
-
-
-async def add(registry: SqlRegistry, *numbers: str, name: str = "iris") -> None:
-    for number in numbers:
-        assert await registry.add_version(examples_of.version(name, number), [])
 
 
 async def test_the_ledger_has_a_line_for_each_awakening(registry: SqlRegistry) -> None:

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import examples_of
 import pytest
+from parts.stored import IRIS, MINUTE, add, decision
 
 from longshore.core.errors import Conflict, NotFound
 from longshore.core.names import VersionKey
 from longshore.core.types import (
     Collected,
-    Decision,
     Event,
     ImageFate,
     LeftImage,
@@ -23,25 +23,6 @@ from longshore.core.types import (
     Wish,
 )
 from longshore.plugins.sql_registry.registry import SqlRegistry
-
-IRIS = VersionKey("iris", "1")
-MINUTE = timedelta(minutes=1)
-
-
-def decision(score: int = 50) -> Decision:
-    return Decision(
-        hook="longshore_score_node",
-        plugin="spreading",
-        outcome={"node": "here", "score": score},
-        inputs={"cpu": None, "odd": "\0 \N{SNOWMAN}"},
-        why="it fits",
-    )
-
-
-async def add(registry: SqlRegistry, *numbers: str, name: str = "iris") -> None:
-    for number in numbers:
-        assert await registry.add_version(examples_of.version(name, number), [])
-
 
 # --- Versions ---------------------------------------------------------------------------------
 
