@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from longshore.router.holding import Held
-    from longshore.router.table import Replica, RoutedVersion, Table
+    from longshore.router.routed import Replica, RoutedVersion
+    from longshore.router.table import Table
 
 log = logging.getLogger(__name__)
 

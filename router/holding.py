@@ -21,7 +21,8 @@ from longshore.router.errors import Busy, NotReady, Unreachable, Waking
 
 if TYPE_CHECKING:
     from longshore.core.settings import Settings
-    from longshore.router.table import RoutedVersion, Table
+    from longshore.router.routed import RoutedVersion
+    from longshore.router.table import Table
 
 SWEEP = 0.05
 """Seconds between looks for those who waited too long, and for slots that another process freed."""

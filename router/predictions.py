@@ -12,8 +12,9 @@ from longshore.router import openapi
 from longshore.router.errors import NotSupported
 from longshore.router.headers import combined
 from longshore.router.relay import Relay
+from longshore.router.routed import RoutedVersion
 from longshore.router.shadow import Copy, Shadows
-from longshore.router.table import RoutedVersion, Table
+from longshore.router.table import Table
 from longshore.router.uniform import PredictAnswer, PredictRequest, Uniform
 from longshore.router.upgrade import Upgrade
 from longshore.router.upstream import Upstream

@@ -14,7 +14,8 @@ from longshore.core.errors import LongshoreError
 from longshore.router.client import Client, ClientLeft
 from longshore.router.headers import COLD_START, content_length, to_client, to_replica
 from longshore.router.problems import problem_of
-from longshore.router.table import RoutedVersion, Table
+from longshore.router.routed import RoutedVersion
+from longshore.router.table import Table
 from longshore.router.upstream import Answer, HeadersFor, Outgoing, Upstream
 from longshore.router.waiting import admitted
 

@@ -19,7 +19,8 @@ from longshore.router.headers import SHADOW
 from longshore.router.meter import Meter
 from longshore.router.problems import problem_of
 from longshore.router.relay import ABORTED
-from longshore.router.table import RoutedVersion, Table
+from longshore.router.routed import RoutedVersion
+from longshore.router.table import Table
 from longshore.router.upstream import Body, HeadersFor, Outgoing, Upstream, in_pieces
 
 log = logging.getLogger(__name__)

@@ -19,8 +19,9 @@ from longshore.router.errors import ContainerError, ReplicaFailed
 from longshore.router.headers import COLD_START, combined
 from longshore.router.problems import problem_of
 from longshore.router.relay import ABORTED, headers_for
+from longshore.router.routed import RoutedVersion
 from longshore.router.shadow import Copy, Shadows
-from longshore.router.table import RoutedVersion, Table
+from longshore.router.table import Table
 from longshore.router.upstream import Answer, HeadersFor, Outgoing, Upstream, in_pieces
 from longshore.router.waiting import admitted
 

@@ -13,7 +13,8 @@ from longshore.router.holding import Outcome, may_wait
 if TYPE_CHECKING:
     from longshore.router.client import Client
     from longshore.router.holding import Held
-    from longshore.router.table import RoutedVersion, Table
+    from longshore.router.routed import RoutedVersion
+    from longshore.router.table import Table
 
 
 async def admitted(table: "Table", version: "RoutedVersion", client: "Client") -> Slot:

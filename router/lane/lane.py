@@ -16,7 +16,8 @@ from longshore.router.lane.pool import Pool
 from longshore.router.lane.sticky import header_of
 from longshore.router.lane.waiting import Waiting
 from longshore.router.lane.wire import RequestHead, parse_request
-from longshore.router.table import RoutedVersion, Table
+from longshore.router.routed import RoutedVersion
+from longshore.router.table import Table
 
 if TYPE_CHECKING:
     from longshore.router.lane.protocol import LaneProtocol

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 from longshore.router.lane.wire import MOST_REMEMBERED, AnswerHead, parse_answer
 from longshore.router.opening import Opening
-from longshore.router.table import Replica
+from longshore.router.routed import Replica
 from longshore.router.upstream import IDLE
 
 if TYPE_CHECKING:

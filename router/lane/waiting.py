@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from longshore.router.lane.lane import Lane
     from longshore.router.lane.protocol import LaneProtocol
     from longshore.router.lane.wire import RequestHead
-    from longshore.router.table import RoutedVersion
+    from longshore.router.routed import RoutedVersion
 
 
 MOST_READ = 64 << 10

@@ -18,7 +18,8 @@ from longshore.core.names import VersionKey
 from longshore.core.routes import ModelRoute
 from longshore.core.types import Load
 from longshore.router.meter import Meter
-from longshore.router.table import RoutedVersion, Table
+from longshore.router.routed import RoutedVersion
+from longshore.router.table import Table
 from longshore.router.workers.counts import CONNECTIONS, ROWS, Counts
 from longshore.router.workers.messages import (
     MOST_LINE,

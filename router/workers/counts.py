@@ -12,7 +12,7 @@ import os
 from typing import Literal, Self
 
 from longshore.core.types import Endpoint
-from longshore.router.table import Replica
+from longshore.router.routed import Replica
 
 ROWS = 1 << 16
 """How many replicas can be counted; a row takes memory only once it is used."""

@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, TypeAdapter
 from longshore.core.names import VersionKey
 from longshore.core.routes import ModelRoute
 from longshore.core.types import Value
-from longshore.router.table import RoutedVersion
+from longshore.router.routed import RoutedVersion
 
 MOST_LINE = 64 << 20
 """Bytes of a line; the routes of a model with some ten thousand versions."""

@@ -14,8 +14,9 @@ from longshore.core.names import VersionKey
 from longshore.core.types import Endpoint
 from longshore.router.app import build_worker_app
 from longshore.router.holding import HoldLimits
+from longshore.router.routed import Replica
 from longshore.router.server import serve_on
-from longshore.router.table import Replica, Table
+from longshore.router.table import Table
 from longshore.router.uniform import MOST_BUFFERED
 from longshore.router.workers.accept import Shares
 from longshore.router.workers.counts import CONNECTIONS, CountedReplica, Counts

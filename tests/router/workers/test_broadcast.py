@@ -15,7 +15,8 @@ from longshore.core.routes import ModelRoute, VersionRoute
 from longshore.core.types import State
 from longshore.plugins import balancing
 from longshore.router.meter import Meter
-from longshore.router.table import RoutedVersion, Table
+from longshore.router.routed import RoutedVersion
+from longshore.router.table import Table
 from longshore.router.workers.broadcast import Broadcast, Subscriber
 from longshore.router.workers.counts import Counts
 from longshore.router.workers.messages import Observation
